@@ -1,0 +1,144 @@
+"""The contract between the engine and an adapter: what one must do, may do, and must not.
+
+An adapter speaks to one kind of destination. It knows the vendor's words and wire; the engine knows
+everything else. The engine owns time: pacing, repeating, waiting, concurrency, stopping and remembering
+happen in `syncer.transport` and `syncer.delivery`, never in an adapter.
+
+An adapter **must**
+- send every request through a session of the `Transport` it was given (a vendor's client gets it mounted);
+- send exactly `change.fields`: nothing that is absent, None as an explicit clear;
+- yield exactly one `Outcome` for each change of a batch, as soon as it is known, in any order;
+- return "the destination refuses this record" as an outcome, never as an exception;
+- survive being called from several threads at once, one batch each;
+- be harmless when a batch is sent twice, or mark the one request that is not with `transport.ONCE`.
+
+It **may** raise `DestinationUnusable` (credentials, rights, quota, closed) from any method that asks the
+service; changes without an outcome then count as unsent or in doubt, which the engine can tell. It lets
+`ServiceUnavailable` and `Stopping` from the transport pass.
+
+It **must not** retry, sleep, log a value or an address with a value in it, follow a redirect on a write,
+put a secret into any text, or remember anything between runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from syncer.change import Change, Outcome
+from syncer.errors import Problem
+
+if TYPE_CHECKING:
+    from syncer.mapping import Sync
+    from syncer.transport import Transport
+
+
+class DestinationSettings(BaseModel):
+    """The settings that every `[destinations.NAME]` has. An adapter's own settings are a subclass.
+
+    Secrets are `pydantic.SecretStr`; references (`env:`, `file:`) are resolved before validation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    type: str = Field(default="", description="The adapter; left out, it is the section's own name.")
+    timeout: float = Field(default=60.0, gt=0, le=600, description="Seconds a request may stay silent.")
+    attempts: int = Field(default=5, ge=1, le=20, description="How often one request is tried in a run.")
+    in_flight: int | None = Field(default=None, ge=1, le=64, description="Batches in flight at once.")
+    pace: int | None = Field(
+        default=None, ge=1, description="Requests per pace period of this service, over all its syncs."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many requests may start within a period, over everything that shares the credential."""
+
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValueLimit:
+    """What the destination forbids of a text; a row that breaks it is invalid before anything is sent."""
+
+    utf8_bytes: int | None = None
+    characters: int | None = None
+    without: str = ""
+    """Characters that may not occur in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How changes of one sync are to be cut into batches, and what a value may be."""
+
+    records: int
+    """Changes in a batch, at most."""
+    utf8_bytes: int | None = None
+    """Sum of `weigh` over a batch, at most; None when only the count matters."""
+    in_flight: int = 4
+    """Batches in flight at once; the user may lower it."""
+    timestamp_unit: Literal["second", "millisecond", "microsecond"] = "second"
+    """What the destination keeps of a timestamp; the rest is cut off before comparing."""
+    values: Mapping[str, ValueLimit] = field(default_factory=dict)
+    """Destination field → limit of its text."""
+    identifiers: Mapping[str, ValueLimit] = field(default_factory=dict)
+    """Identifier of the match → limit of its text."""
+    caseless: frozenset[str] = frozenset()
+    """Identifiers that the destination compares without regard to case (and surrounding blanks)."""
+
+
+class Destination(ABC):
+    """One configured account at a service. Making one asks nothing of the service."""
+
+    kind: ClassVar[str]
+    """The adapter's name in the config, which is its module's name too: `customerio`."""
+    settings_type: ClassVar[type[DestinationSettings]] = DestinationSettings
+    title: ClassVar[str]
+    """What people call the service: `customer.io`."""
+
+    def __init__(self, name: str, settings: Any, transport: Transport) -> None:
+        self.name = name
+        self.settings = settings
+        self.transport = transport
+
+    @classmethod
+    @abstractmethod
+    def pace(cls, settings: Any) -> Pace:
+        """The service's published rate, lowered or raised by `settings.pace`."""
+
+    @classmethod
+    def account(cls, settings: Any) -> str:
+        """What the pace is shared by: equal texts share it. Never a secret itself (hash it)."""
+        return ""
+
+    @abstractmethod
+    def refuse(self, sync: Sync) -> Iterable[Problem]:
+        """What is wrong with this mapping as it stands in the file; asks nothing of the service.
+
+        Place of a problem: the path inside the sync, as `fields.Score__c`, `match`, `object`, `removed`.
+        """
+
+    @abstractmethod
+    def limits(self, sync: Sync) -> Limits:
+        """Batch and value limits for this sync; asks nothing of the service."""
+
+    @abstractmethod
+    def check(self, sync: Sync) -> Iterable[Problem]:
+        """Credentials, object and fields, asked of the service; every problem at once; changes nothing."""
+
+    @abstractmethod
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
+        """Send one batch (within `limits`) and yield one outcome per change as soon as it is known."""
+
+    @abstractmethod
+    def requests(self, sync: Sync, changes: Sequence[Change]) -> int:
+        """How many requests `push` will need for this batch when all goes well."""
+
+    def weigh(self, sync: Sync, change: Change) -> int:
+        """UTF-8 bytes that this change adds to a batch; only asked when `limits` has `utf8_bytes`."""
+        return 0

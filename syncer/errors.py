@@ -1,0 +1,74 @@
+"""What can go wrong, sorted by what happens next.
+
+SyncerError
+├── UserError               someone edits a file (or a setting, or a right) and tries again
+├── DestinationUnusable     this destination stops, for all its syncs; the others go on
+├── ServiceUnavailable      this run tried and tried; the records wait for the next run
+├── Stopping                this process was asked to stop; nothing new starts
+├── SyncBusy                another process runs this sync
+└── StateDamaged            the state cannot be trusted; a person looks
+
+A refused record is none of these: it is an `Outcome`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that a person has to mend: where it is, and a sentence that ends with the next step."""
+
+    place: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.sentence}" if self.place else self.sentence
+
+
+class SyncerError(Exception):
+    """The root of the errors that Syncer raises on purpose; its text is a sentence for people."""
+
+
+class UserError(SyncerError):
+    """Everything that was found wrong at once, so that nobody mends one thing to meet the next."""
+
+    def __init__(self, problems: Iterable[Problem] | str) -> None:
+        if isinstance(problems, str):
+            problems = [Problem("", problems)]
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class DestinationUnusable(SyncerError):
+    """The destination itself cannot be used (credentials, rights, closed, quota): its syncs end here."""
+
+
+class ServiceUnavailable(SyncerError):
+    """A request got no useful answer although it was repeated as often as allowed.
+
+    `doubt` is true when a write may have been applied all the same (a cut connection, a timeout, a 5xx),
+    and false when the service said that it was not (a 429).
+    """
+
+    def __init__(self, sentence: str, *, doubt: bool) -> None:
+        super().__init__(sentence)
+        self.doubt = doubt
+
+
+class Stopping(SyncerError):
+    """The process was asked to stop before this request could start, or while it waited to be repeated."""
+
+    def __init__(self, *, doubt: bool = False) -> None:
+        super().__init__("The process was asked to stop.")
+        self.doubt = doubt
+
+
+class SyncBusy(SyncerError):
+    """Another process runs this sync; the sentence says who and since when."""
+
+
+class StateDamaged(SyncerError):
+    """A file of the state is damaged, missing, or of a newer version than this program knows."""

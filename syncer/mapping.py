@@ -1,0 +1,165 @@
+"""A sync as values: what `mappings/DESTINATION.toml` says, validated, with nothing of the file left in it."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import Field as Setting
+
+FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
+Scalar = bool | int | float | str | datetime.date | datetime.datetime
+"""A value written in a mapping file; TOML says which type it has."""
+
+SLOTS_MAX = 62
+"""Fields that a sync may ever have had: one bit each in a 64-bit integer, which is signed."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Brakes(_Strict):
+    """Limits that hold a plan before anything is sent. Shares are of 1; `max_age` is text like `36h`."""
+
+    changed_max: float = Setting(default=0.30, ge=0, le=1, description="Share of known records that a run may change.")
+    removed_max: float = Setting(default=0.05, ge=0, le=1, description="Share of known records that a run may remove.")
+    cleared_max: float = Setting(
+        default=0.05, ge=0, le=1, description="Share of a field's values that a run may turn null."
+    )
+    known_min: int = Setting(default=100, ge=0, description="Known records below which no share applies.")
+    max_age: str | None = Setting(
+        default="36h", description="Age of the source table above which a run is held as stale."
+    )
+
+    @model_validator(mode="after")
+    def _age(self) -> Brakes:
+        if self.max_age is not None:
+            seconds_of(self.max_age)
+        return self
+
+
+class BrakeChanges(_Strict):
+    """The brakes that a sync sets for itself; what is left out comes from the config."""
+
+    changed_max: float | None = Setting(default=None, ge=0, le=1)
+    removed_max: float | None = Setting(default=None, ge=0, le=1)
+    cleared_max: float | None = Setting(default=None, ge=0, le=1)
+    known_min: int | None = Setting(default=None, ge=0)
+    max_age: str | None = None
+
+    @model_validator(mode="after")
+    def _age(self) -> BrakeChanges:
+        if self.max_age is not None:
+            seconds_of(self.max_age)
+        return self
+
+    def over(self, brakes: Brakes) -> Brakes:
+        """The config's brakes with this sync's own put over them."""
+        return brakes.model_copy(update=self.model_dump(exclude_none=True))
+
+
+def _bands(value: Any) -> Any:
+    """`{ cold = 0, warm = 40 }` in rising order, as pairs."""
+    if not isinstance(value, dict):
+        return value
+    if not value:
+        raise ValueError("needs at least one band, as in { cold = 0, warm = 40 }")
+    pairs = []
+    for name, floor in value.items():
+        if isinstance(floor, bool) or not isinstance(floor, int | float):
+            raise ValueError(f"the floor of band {name!r} has to be a number, not {floor!r}")
+        pairs.append((str(name), float(floor)))
+    floors = [floor for _, floor in pairs]
+    if floors != sorted(set(floors)):
+        raise ValueError("the floors have to rise from band to band, each one higher than the one before")
+    return tuple(pairs)
+
+
+class Field(_Strict):
+    """One destination field and what it is made of. Steps, in order: type, digits, bands, map, default."""
+
+    name: str = Setting(exclude=True, default="", json_schema_extra={"hidden": True})
+    column: str | None = Setting(default=None, min_length=1, description="Source column.")
+    value: Scalar | None = Setting(default=None, description="A constant instead of a column.")
+    type: FieldType | None = Setting(default=None, description="Type at the destination; else the column's own.")
+    digits: int | None = Setting(default=None, ge=0, le=15, description="Decimal digits kept of a number.")
+    min_change: float | None = Setting(default=None, gt=0, description="Smallest difference that is worth sending.")
+    bands: Annotated[tuple[tuple[str, float], ...] | None, BeforeValidator(_bands)] = Setting(
+        default=None, description="Name of band = lowest number that belongs to it, rising."
+    )
+    hysteresis: float | None = Setting(default=None, ge=0, description="How far past a border a band is left.")
+    map: dict[str, Scalar] | None = Setting(default=None, min_length=1, description="Value = replacement.")
+    null: Literal["clear", "skip"] = Setting(default="clear", description="What a null does at the destination.")
+    default: Scalar | None = Setting(default=None, description="Stands for null, and for a value not in `map`.")
+    compare: bool = Setting(default=True, description="false: sent along, never the reason to send.")
+    sensitive: bool = Setting(default=False, description="true: never shown or logged.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Field:
+        if (self.column is None) == (self.value is None):
+            raise ValueError("needs either `column` or `value`, and not both")
+        if self.hysteresis is not None and self.bands is None:
+            raise ValueError("`hysteresis` needs `bands`")
+        if self.bands is not None and self.type not in (None, "number", "integer"):
+            raise ValueError(f"`bands` need a number, and `type` says {self.type!r}")
+        if self.min_change is not None and (self.bands is not None or self.map is not None):
+            raise ValueError("`min_change` compares numbers, so it goes with neither `bands` nor `map`")
+        if self.min_change is not None and self.type not in (None, "number", "integer"):
+            raise ValueError(f"`min_change` needs a number, and `type` says {self.type!r}")
+        if self.digits is not None and self.type not in (None, "number"):
+            raise ValueError(f"`digits` needs a number, and `type` says {self.type!r}")
+        if self.column is None and (self.bands or self.map or self.min_change or self.digits is not None):
+            raise ValueError("a constant `value` takes no `digits`, `bands`, `map` or `min_change`")
+        return self
+
+
+class Sync(_Strict):
+    """One mapping of one source table to one object. `name` is whole: `salesforce.contacts`."""
+
+    name: str
+    destination: str
+    source: str | None = None
+    query: str | None = None
+    where: str | None = None
+    key: str
+    object: str
+    match: dict[str, str]
+    missing: Literal["skip", "create"] = "skip"
+    removed: Literal["keep", "clear", "delete"] = "keep"
+    version: str | None = None
+    fields: tuple[Field, ...]
+    schedule: str | None = None
+    """As written; what it means is `syncer.schedule`'s business."""
+    brakes: Brakes
+    file: Path
+    """Where it was read from, for sentences."""
+
+    def field(self, name: str) -> Field:
+        """The field of that name; KeyError when there is none."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(name)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every source column that is needed, each once, the key first."""
+        names = [self.key, *self.match.values(), *(field.column for field in self.fields if field.column)]
+        if self.version:
+            names.append(self.version)
+        return tuple(dict.fromkeys(names))
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a span like `90s`, `15m`, `36h`, `7d`. Raises ValueError with a sentence."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", text)
+    if not found or float(found[1]) == 0:
+        raise ValueError(f"{text!r} is not a span of time; write a number and a unit, as 90s, 15m, 36h or 7d")
+    return float(found[1]) * _UNITS[found[2]]

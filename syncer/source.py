@@ -1,0 +1,47 @@
+"""The contract of a source: where scores come from, as Arrow batches of the mapped columns only."""
+
+from __future__ import annotations
+
+import datetime
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from syncer.mapping import Sync
+
+
+@dataclass(slots=True)
+class Reading:
+    """One read of one sync's rows.
+
+    `batches` streams; it may be iterated once and must be closed. `bytes_read` and `price` (in US dollars) are
+    what the warehouse says that it cost, None where it says nothing; they are final once the batches are.
+    """
+
+    batches: pa.RecordBatchReader
+    bytes_read: int | None = None
+    price: float | None = None
+
+
+class Source(ABC):
+    """A warehouse that syncs read from. Making one opens nothing."""
+
+    title: str
+    """For sentences: `the DuckDB file warehouse.duckdb`."""
+
+    @abstractmethod
+    def schema(self, sync: Sync) -> pa.Schema:
+        """All columns that the sync's table, view or query has, with their Arrow types; reads no rows.
+
+        Raises UserError when the warehouse cannot be read or does not know the table.
+        """
+
+    @abstractmethod
+    def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
+        """The rows of these columns, after `where`, in any order. Raises UserError as `schema` does."""
+
+    @abstractmethod
+    def modified(self, sync: Sync) -> datetime.datetime | None:
+        """When the rows last changed, aware; None where the warehouse cannot tell. Reads no rows."""

@@ -1,0 +1,301 @@
+"""The way out: every request of every adapter is paced, timed, repeated, counted and stopped here.
+
+A `Transport` is an HTTP adapter for `requests`, so a vendor's own client can be given a session that goes
+through it. It lives as long as one run; the `Gate` it passes (pace and circuit breaker) is shared by all
+syncs of one account in this process.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import structlog
+from pyrate_limiter import Limiter, Rate
+from requests.adapters import HTTPAdapter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from syncer import __version__
+from syncer.destination import Pace
+from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping, SyncerError
+
+log = structlog.get_logger(__name__)
+
+ONCE: Mapping[str, str] = {"Syncer-Repeat": "never"}
+"""Headers for a request that must not be repeated when its fate is unknown (a plain create). Never sent."""
+
+AGAIN = frozenset({408, 420, 425, 429, 500, 502, 503, 504})
+"""Answers after which the same request is worth repeating. 420 is Salesforce Edge that cannot route."""
+NOT_APPLIED = frozenset({425, 429})
+"""Of these, the answers that say that nothing was applied."""
+
+
+class Gate:
+    """Pace and circuit breaker of one account, shared by its syncs.
+
+    The breaker opens after `failures_max` requests in a row were given up (each after its repeats), and lets
+    one through again after `rest_seconds`.
+    """
+
+    def __init__(
+        self,
+        pace: Pace,
+        *,
+        failures_max: int = 3,
+        rest_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limiter = Limiter(Rate(pace.requests, max(1, round(pace.seconds * 1000))))
+        self._wait_seconds = min(0.05, pace.seconds / max(1, pace.requests))
+        self._failures_max = failures_max
+        self._rest_seconds = rest_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._open_until = 0.0
+        self._sentence = ""
+
+    def pass_through(self, stop: threading.Event) -> None:
+        """Wait for a place in the pace. Raises DestinationUnusable when the breaker is open, Stopping on a stop."""
+        while True:
+            if stop.is_set():
+                raise Stopping
+            with self._lock:
+                if self._failures >= self._failures_max and self._clock() < self._open_until:
+                    raise DestinationUnusable(self._sentence)
+            if self._limiter.try_acquire("request", blocking=False):
+                return
+            stop.wait(self._wait_seconds)
+
+    def answered(self) -> None:
+        """The service answered with sense; whatever was counted against it is forgotten."""
+        with self._lock:
+            self._failures = 0
+
+    def gave_up(self, sentence: str) -> None:
+        """A request was given up after its repeats."""
+        with self._lock:
+            self._failures += 1
+            if self._failures >= self._failures_max:
+                self._open_until = self._clock() + self._rest_seconds
+                self._sentence = (
+                    f"{sentence} It failed {self._failures} times in a row, so nothing more is asked of it."
+                )
+
+
+class Gates:
+    """All gates of this process, by account."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gates: dict[str, Gate] = {}
+
+    def gate(self, account: str, pace: Pace) -> Gate:
+        """The one gate of an account."""
+        with self._lock:
+            return self._gates.setdefault(account, Gate(pace))
+
+
+class _AgainError(Exception):
+    """Inside the retry loop: this attempt was in vain, another one may not be."""
+
+    def __init__(self, sentence: str, *, doubt: bool, retry_after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.doubt = doubt
+        self.retry_after = retry_after
+
+
+class Transport(HTTPAdapter):
+    """One run's way to one destination. Thread-safe; hand it to adapters, which take sessions from it."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        title: str,
+        stop: threading.Event,
+        timeout: float = 60.0,
+        attempts: int = 5,
+        retry_after_max: float = 60.0,
+        wait_first: float = 0.5,
+        wait_max: float = 30.0,
+    ) -> None:
+        super().__init__(max_retries=0, pool_connections=8, pool_maxsize=64)
+        self._gate = gate
+        self._title = title
+        self._stop = stop
+        self._timeout = timeout
+        self._attempts = attempts
+        self._retry_after_max = retry_after_max
+        self._wait = wait_exponential_jitter(initial=wait_first, max=wait_max, jitter=wait_first)
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.statuses: Counter[int] = Counter()
+
+    def session(self) -> requests.Session:
+        """A session whose every request goes through here; make one per thread, or share with care."""
+        session = requests.Session()
+        session.headers["User-Agent"] = f"syncer/{__version__}"
+        self.mount_on(session)
+        return session
+
+    def mount_on(self, session: requests.Session) -> None:
+        """Make a session that somebody else built (a vendor's client) go through here."""
+        # The environment may name proxies, but a netrc entry must never replace our Authorization.
+        session.trust_env = False
+        session.mount("https://", self)
+        session.mount("http://", self)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """Send with pace, timeout and repeats; the answer is read whole before it is returned.
+
+        Returns every answer that is not worth repeating, also refusals. Raises ServiceUnavailable when the
+        repeats are used up, DestinationUnusable for an open breaker or a redirect, Stopping when told to stop.
+        """
+        address = urlsplit(request.url or "")
+        if address.scheme != "https" and not is_loopback(address.hostname or ""):
+            raise DestinationUnusable(
+                f"{self._title}: plain http is allowed for loopback hosts only, not for {address.hostname}."
+            )
+        repeatable = request.headers.pop("Syncer-Repeat", None) != "never"
+        writes = request.method not in ("GET", "HEAD")
+        doubt = False
+
+        def attempt() -> requests.Response:
+            nonlocal doubt
+            try:
+                self._gate.pass_through(self._stop)
+            except Stopping:
+                raise Stopping(doubt=doubt) from None
+            try:
+                response = self._once(request, verify, cert)
+            except _AgainError as again:
+                doubt = doubt or (again.doubt and writes)
+                raise
+            return response
+
+        retrying = Retrying(
+            stop=stop_after_attempt(self._attempts if repeatable else 1),
+            wait=self._pause,
+            sleep=self._sleep,
+            retry=retry_if_exception_type(_AgainError),
+            reraise=True,
+        )
+        try:
+            response = retrying(attempt)
+        except _AgainError as again:
+            sentence = f"{self._title} {again}"
+            self._gate.gave_up(sentence)
+            raise ServiceUnavailable(sentence, doubt=doubt) from None
+        self._gate.answered()
+        if response.is_redirect or response.is_permanent_redirect:
+            target = urlsplit(response.headers.get("Location", "")).netloc or "another address"
+            raise DestinationUnusable(
+                f"{self._title} at {address.netloc} answered {response.status_code} with a redirect to {target}; "
+                "redirects are not followed. Check the address and region in the config."
+            )
+        return response
+
+    def _once(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
+        with self._lock:
+            self.requests += 1
+        host = urlsplit(request.url or "").netloc
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        proxies = requests.utils.get_environ_proxies(request.url or "")
+        try:
+            response = super().send(
+                request, False, (min(10.0, self._timeout), self._timeout), bundle or verify, cert, proxies
+            )
+            _ = response.content  # A body that is cut short has to show here, where it can be repeated.
+        except requests.exceptions.SSLError as error:
+            raise DestinationUnusable(f"{self._title}: the certificate of {host} cannot be trusted.") from error
+        except requests.exceptions.ConnectTimeout:
+            raise _AgainError(f"did not accept a connection at {host}.", doubt=False) from None
+        except requests.exceptions.Timeout:
+            raise _AgainError(f"did not answer within {self._timeout:g} s.", doubt=True) from None
+        except requests.exceptions.ConnectionError as error:
+            if _never_connected(error):
+                raise _AgainError(f"cannot be reached at {host}.", doubt=False) from None
+            raise _AgainError("closed the connection without an answer.", doubt=True) from None
+        except requests.exceptions.RequestException:
+            raise _AgainError("sent an answer that was cut short.", doubt=True) from None
+        with self._lock:
+            self.statuses[response.status_code] += 1
+        if response.status_code in AGAIN:
+            raise _AgainError(
+                f"answered {response.status_code}.",
+                doubt=response.status_code not in NOT_APPLIED,
+                retry_after=_retry_after(response.headers.get("Retry-After")),
+            )
+        return response
+
+    def _pause(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        told = error.retry_after if isinstance(error, _AgainError) else None
+        pause = self._wait(state)
+        return pause if told is None else max(min(told, self._retry_after_max), min(pause, 1.0))
+
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Whether a connection error is one of connecting, so that nothing can have been applied."""
+    seen: set[int] = set()
+    todo: list[Any] = [error]
+    while todo:
+        one = todo.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if type(one).__name__ in (
+            "NewConnectionError",
+            "NameResolutionError",
+            "ConnectionRefusedError",
+            "ConnectTimeoutError",
+        ):
+            return True
+        todo += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return False
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Seconds of a Retry-After header, which is a number or an HTTP date; None when it is neither."""
+    if not text:
+        return None
+    if text.strip().isdigit():
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address never leaves this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+__all__ = ["AGAIN", "ONCE", "Gate", "Gates", "SyncerError", "Transport", "is_loopback"]

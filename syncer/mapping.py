@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ SLOTS_MAX = 62
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Brakes(_Strict):
@@ -70,7 +71,7 @@ def _bands(value: Any) -> Any:
         raise ValueError("needs at least one band, as in { cold = 0, warm = 40 }")
     pairs = []
     for name, floor in value.items():
-        if isinstance(floor, bool) or not isinstance(floor, int | float):
+        if isinstance(floor, bool) or not isinstance(floor, int | float) or not math.isfinite(floor):
             raise ValueError(f"the floor of band {name!r} has to be a number, not {floor!r}")
         pairs.append((str(name), float(floor)))
     floors = [floor for _, floor in pairs]
@@ -88,9 +89,9 @@ class Field(_Strict):
     type: FieldType | None = Setting(default=None, description="Type at the destination; else the column's own.")
     digits: int | None = Setting(default=None, ge=0, le=15, description="Decimal digits kept of a number.")
     min_change: float | None = Setting(default=None, gt=0, description="Smallest difference that is worth sending.")
-    bands: Annotated[tuple[tuple[str, float], ...] | None, BeforeValidator(_bands)] = Setting(
-        default=None, description="Name of band = lowest number that belongs to it, rising."
-    )
+    bands: Annotated[
+        tuple[tuple[str, float], ...] | None, BeforeValidator(_bands, json_schema_input_type=dict[str, float])
+    ] = Setting(default=None, description="Name of band = lowest number that belongs to it, rising.")
     hysteresis: float | None = Setting(default=None, ge=0, description="How far past a border a band is left.")
     map: dict[str, Scalar] | None = Setting(default=None, min_length=1, description="Value = replacement.")
     null: Literal["clear", "skip"] = Setting(default="clear", description="What a null does at the destination.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,13 +16,24 @@ from syncer.mapping import Sync
 class Reading:
     """One read of one sync's rows.
 
-    `batches` streams; it may be iterated once and must be closed. `bytes_read` and `price` (in US dollars) are
-    what the warehouse says that it cost, None where it says nothing; they are final once the batches are.
+    `batches` streams; it may be iterated once, and the reading must be closed, early or at its end. `bytes_read`
+    and `price` (in US dollars) are what the warehouse says that it cost, None where it says nothing; they are
+    final once the batches are. `failure` is what ended the batches early: who takes them through Arrow's C
+    interface, as DuckDB does, sees only its text.
     """
 
     batches: pa.RecordBatchReader
     bytes_read: int | None = None
     price: float | None = None
+    failure: Exception | None = None
+    ending: Callable[[], None] | None = None
+    """Ends what feeds the batches (threads, connections): closing an Arrow reader does not reach a generator."""
+
+    def close(self) -> None:
+        """End the read and what feeds it; harmless when repeated."""
+        self.batches.close()
+        if self.ending is not None:
+            self.ending()
 
 
 class Source(ABC):

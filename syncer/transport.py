@@ -21,11 +21,18 @@ import requests
 import structlog
 from pyrate_limiter import Limiter, Rate
 from requests.adapters import HTTPAdapter
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from syncer import __version__
 from syncer.destination import Pace
-from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping, SyncerError
+from syncer.errors import DestinationUnusable, Redirected, ServiceUnavailable, Stopping, SyncerError
 
 log = structlog.get_logger(__name__)
 
@@ -94,14 +101,18 @@ class Gate:
 class Gates:
     """All gates of this process, by account."""
 
-    def __init__(self) -> None:
+    def __init__(self, failures_max: int = 3, rest_seconds: float = 60.0) -> None:
+        self._failures_max = failures_max
+        self._rest_seconds = rest_seconds
         self._lock = threading.Lock()
         self._gates: dict[str, Gate] = {}
 
     def gate(self, account: str, pace: Pace) -> Gate:
-        """The one gate of an account."""
+        """The one gate of an account; the first pace that is asked for holds."""
         with self._lock:
-            return self._gates.setdefault(account, Gate(pace))
+            if account not in self._gates:
+                self._gates[account] = Gate(pace, failures_max=self._failures_max, rest_seconds=self._rest_seconds)
+            return self._gates[account]
 
 
 class _AgainError(Exception):
@@ -135,10 +146,17 @@ class Transport(HTTPAdapter):
         self._timeout = timeout
         self._attempts = attempts
         self._retry_after_max = retry_after_max
-        self._wait = wait_exponential_jitter(initial=wait_first, max=wait_max, jitter=wait_first)
+        self._wait = wait_exponential(multiplier=wait_first, max=wait_max) + wait_random(0, wait_first)
         self._lock = threading.Lock()
         self.requests = 0
         self.statuses: Counter[int] = Counter()
+        self._doubts = threading.local()
+
+    def watch_doubt(self) -> Callable[[], bool]:
+        """A question to ask later: has a write of this thread left since now without a useful answer, even if a
+        later attempt was refused (a key revoked in between, a breaker that opened)?"""
+        self._doubts.is_open = False
+        return lambda: bool(self._doubts.is_open)
 
     def session(self) -> requests.Session:
         """A session whose every request goes through here; make one per thread, or share with care."""
@@ -166,7 +184,8 @@ class Transport(HTTPAdapter):
         """Send with pace, timeout and repeats; the answer is read whole before it is returned.
 
         Returns every answer that is not worth repeating, also refusals. Raises ServiceUnavailable when the
-        repeats are used up, DestinationUnusable for an open breaker or a redirect, Stopping when told to stop.
+        repeats are used up, DestinationUnusable for an open breaker, Redirected (which is one too) for a redirect,
+        Stopping when told to stop.
         """
         address = urlsplit(request.url or "")
         if address.scheme != "https" and not is_loopback(address.hostname or ""):
@@ -187,14 +206,15 @@ class Transport(HTTPAdapter):
                 response = self._once(request, verify, cert)
             except _AgainError as again:
                 doubt = doubt or (again.doubt and writes)
+                self._doubts.is_open = doubt
                 raise
             return response
 
         retrying = Retrying(
-            stop=stop_after_attempt(self._attempts if repeatable else 1),
+            stop=stop_after_attempt(self._attempts),
             wait=self._pause,
             sleep=self._sleep,
-            retry=retry_if_exception_type(_AgainError),
+            retry=retry_if_exception(lambda error: isinstance(error, _AgainError) and (repeatable or not error.doubt)),
             reraise=True,
         )
         try:
@@ -204,11 +224,15 @@ class Transport(HTTPAdapter):
             self._gate.gave_up(sentence)
             raise ServiceUnavailable(sentence, doubt=doubt) from None
         self._gate.answered()
+        if response.ok:
+            self._doubts.is_open = False
         if response.is_redirect or response.is_permanent_redirect:
-            target = urlsplit(response.headers.get("Location", "")).netloc or "another address"
-            raise DestinationUnusable(
+            location = response.headers.get("Location", "")
+            target = urlsplit(location).netloc or "another address"
+            raise Redirected(
                 f"{self._title} at {address.netloc} answered {response.status_code} with a redirect to {target}; "
-                "redirects are not followed. Check the address and region in the config."
+                "redirects are not followed. Check the address and region in the config.",
+                location=location,
             )
         return response
 

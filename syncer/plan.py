@@ -1,0 +1,251 @@
+"""A plan: all changes of one sync, with counts, cost and a digest, and the file that holds them.
+
+The file is Parquet, one row per change, sorted: first what may be sent (the ordinary changes, then the
+re-scored ones, each by key), last the parked records, which are only listed. Its columns:
+
+    key, m0…             the record, and how it is found at the destination
+    _op                  1 new, 2 changed, 3 removed
+    _mask                bit per slot: the fields that leave
+    _sent, _doubt        bits of the state before this plan
+    _version, _rescored  the row's version, and whether the change is a re-score
+    _moved               an accepted value differs now, or the match moved: what the brake on changes counts
+    _parked              true for a record that is parked and not due
+    _payload             digest of what made the record go; equal payloads are equally refused
+    _row                 digest of the whole change
+    fN_…                 every field as it will be once the change is accepted, by slot
+    bN                   the value before, for the fields in the mask
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from syncer.change import Change, Kind, Value
+from syncer.mapping import Sync
+
+FORMAT = 1
+KINDS: dict[int, Kind] = {1: "new", 2: "changed", 3: "removed"}
+ROWS_AT_ONCE = 4_096
+HIDDEN = "•••"
+"""Stands for a sensitive value wherever values are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A field's place in the state: its number (a bit), its column, and its canonical SQL type."""
+
+    number: int
+    name: str
+    sql_type: str
+
+    @property
+    def column(self) -> str:
+        """The column's name: the number keeps it unique, the name is for people who open the file."""
+        return f"f{self.number}_{self.name}"
+
+    @property
+    def bit(self) -> int:
+        """The slot's bit."""
+        return 1 << self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A row that never goes out as it is."""
+
+    key: str | None
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A brake that holds the plan, with the numbers and the way out."""
+
+    brake: str
+    limit: float | str | None
+    found: float | str | None
+    sentence: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run would send, or sends. Counts are of rows of the source, except `removed`."""
+
+    sync: Sync
+    file: Path
+    slots: tuple[Slot, ...]
+    """The sync's mapped fields, in the mapping's order."""
+    rows: int = 0
+    known: int = 0
+    new: int = 0
+    changed: int = 0
+    rescored: int = 0
+    removed: int = 0
+    moved: int = 0
+    """Records of which an accepted value differs now, or whose match moved; re-scored ones apart. For the brakes."""
+    parked: int = 0
+    invalid: int = 0
+    unchanged: int = 0
+    not_finite: int = 0
+    total: int = 0
+    """Rows of the file."""
+    sendable: int = 0
+    """How many of them may be sent: new + changed + rescored + removed."""
+    digest: str = ""
+    cleared: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Field → (values that would turn null, values that are not null now), where the first is not 0."""
+    invalid_rows: list[Invalid] = field(default_factory=list)
+    """The first of them; `invalid` counts all."""
+    holds: list[Hold] = field(default_factory=list)
+    requests: int = 0
+    forgotten: list[str] = field(default_factory=list)
+    """Keys of parked records that have nothing to send any more."""
+    parked_keys: frozenset[str] = frozenset()
+    """Keys of all parked records, due or not."""
+    versions: tuple[str, ...] | None = None
+    bytes_read: int | None = None
+    price: float | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts of the JSON form."""
+        return {
+            "new": self.new,
+            "changed": self.changed,
+            "removed": self.removed,
+            "unchanged": self.unchanged,
+            "parked": self.parked,
+            "invalid": self.invalid,
+            "rescored": self.rescored,
+        }
+
+    def changes(self, lo: int = 0, hi: int | None = None) -> Iterator[Change]:
+        """The changes of the file's rows lo to hi (the sendable ones by default), in order."""
+        for _, change in self.rows_of(lo, self.sendable if hi is None else hi):
+            yield change
+
+    def rows_of(self, lo: int, hi: int) -> Iterator[tuple[str, Change]]:
+        """(payload, change) of the file's rows lo to hi; only a few thousand are in memory at once."""
+        position = 0
+        with pq.ParquetFile(self.file) as file:
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if position + rows <= lo:
+                    position += rows
+                    continue
+                for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group]):
+                    if position >= hi:
+                        return
+                    if position + batch.num_rows > lo:
+                        first, last = max(lo - position, 0), min(hi - position, batch.num_rows)
+                        yield from self._of(batch.slice(first, last - first), position + first)
+                    position += batch.num_rows
+
+    def _of(self, batch: pa.RecordBatch, position: int) -> Iterator[tuple[str, Change]]:
+        """Python objects for changed records only: this is the one place where they are made."""
+        columns = {
+            name: batch.column(name).to_pylist() for name in ("key", "_op", "_mask", "_payload", "_rescored", "_sent")
+        }
+        identifiers = list(self.sync.match)
+        match = [batch.column(f"m{number}").to_pylist() for number in range(len(identifiers))]
+        after = [_values(batch, slot.column) for slot in self.slots]
+        before = [_values(batch, f"b{slot.number}") for slot in self.slots]
+        bits = [(slot.bit, slot.name, after[place], before[place]) for place, slot in enumerate(self.slots)]
+        deletes = self.sync.removed == "delete"
+        for row in range(batch.num_rows):
+            op, mask, sent = columns["_op"][row], columns["_mask"][row], columns["_sent"][row]
+            fields: dict[str, Value] = {}
+            old: dict[str, Value] = {}
+            if not (op == 3 and deletes):
+                for bit, name, new_values, old_values in bits:
+                    if mask & bit:
+                        fields[name] = new_values[row]
+                        if sent & bit and op != 1:
+                            old[name] = old_values[row]
+            yield (
+                columns["_payload"][row],
+                Change(
+                    key=columns["key"][row],
+                    kind=KINDS[op],
+                    match={name: match[place][row] for place, name in enumerate(identifiers)},
+                    fields=fields,
+                    before=old,
+                    position=position + row,
+                    rescored=columns["_rescored"][row],
+                ),
+            )
+
+    def digest_of_file(self, mapping: str) -> str:
+        """`sha256:…` over the sync, its mapping and every change that may be sent, in order."""
+        digest = hashlib.sha256()
+        digest.update(f"{self.sync.name}\n{mapping}\n".encode())
+        left = self.sendable
+        with pq.ParquetFile(self.file) as file:
+            for batch in file.iter_batches(ROWS_AT_ONCE * 16, columns=["_row"]):
+                if left <= 0:
+                    break
+                # One join per few thousand rows: the texts are all 32 characters long, so none can run into another.
+                part = batch.column("_row").slice(0, left).cast(pa.string())
+                digest.update("".join(part.to_pylist()).encode())
+                left -= batch.num_rows
+        return f"sha256:{digest.hexdigest()}"
+
+
+def mapping_text(sync: Sync) -> str:
+    """The mapping as one canonical text: equal mappings have equal texts, whatever the file looks like."""
+    facts = sync.model_dump(mode="json", exclude={"file", "schedule", "brakes"})
+    facts["fields"] = [
+        {"name": one.name, **one.model_dump(mode="json", exclude_defaults=True)}
+        for one in sorted(sync.fields, key=lambda one: one.name)
+    ]
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False)
+
+
+def identity_text(sync: Sync) -> str:
+    """What makes a sync the same sync: its object, and how records are keyed and found."""
+    return json.dumps({"object": sync.object, "key": sync.key, "match": dict(sync.match)}, sort_keys=True)
+
+
+def shown(value: Value) -> Any:
+    """A value as JSON shows it: RFC 3339 in UTC for timestamps."""
+    if isinstance(value, datetime.datetime):
+        text = value.astimezone(datetime.UTC).isoformat(timespec="microseconds" if value.microsecond else "seconds")
+        return text.replace("+00:00", "Z")
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return value
+
+
+def change_document(sync: Sync, change: Change) -> dict[str, Any]:
+    """A change in the JSON form; sensitive fields are named and never shown."""
+    hidden = {one.name for one in sync.fields if one.sensitive}
+    fields: dict[str, Any] = {}
+    for name, after in change.fields.items():
+        entry: dict[str, Any] = {}
+        if name in change.before:
+            entry["before"] = HIDDEN if name in hidden else shown(change.before[name])
+        else:
+            entry["before"] = None
+        entry["after"] = HIDDEN if name in hidden else shown(after)
+        fields[name] = entry
+    document: dict[str, Any] = {"key": change.key, "kind": change.kind, "fields": fields}
+    if change.rescored:
+        document["rescored"] = True
+    return document
+
+
+def _values(batch: pa.RecordBatch, column: str) -> list[Value]:
+    values = batch.column(column)
+    if pa.types.is_timestamp(values.type):
+        return values.cast(pa.timestamp("us", "UTC")).to_pylist()  # type: ignore[no-any-return]
+    return values.to_pylist()  # type: ignore[no-any-return]

@@ -1,0 +1,343 @@
+"""One run, a straight line: read, map, compare, judge, push, remember, close.
+
+`Engine.diff` stops after judge; it is the same path. An engine belongs to one process: it holds the config, the
+gates that its syncs share, and the wish to stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from syncer.brakes import judge
+from syncer.canonical import Canon, canon
+from syncer.compare import Inputs, calculator, compare, slots_of
+from syncer.config import Config
+from syncer.control import EMPTY, Control, Standing
+from syncer.delivery import Delivered, Delivery, estimate
+from syncer.destination import Destination, Limits
+from syncer.errors import Problem, StateDamaged, SyncerError, UserError
+from syncer.mapping import Sync
+from syncer.plan import Hold, Plan, identity_text
+from syncer.source import Source
+from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, Vanished, fold
+from syncer.transport import Gates, Transport
+
+log = structlog.get_logger(__name__)
+
+LOOKS_MAX = 5
+"""How often a reader starts again when the daemon folds files away under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person can ask of one run."""
+
+    release: bool = False
+    """Over the brakes, this once; it is written into the journal."""
+    only: tuple[str, ...] = ()
+    """Just these keys."""
+    records_max: int | None = None
+    """A canary: send no more than so many."""
+    digest: str | None = None
+    """The plan that was approved; any other is refused."""
+    trigger: str = "command"
+    """Who started the run, for the journal."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run came to. `result` is done, held or failed; the counts of `delivered` add up."""
+
+    sync: Sync
+    run: int | None
+    result: str
+    delivered: Delivered
+    requests: int = 0
+    seconds: float = 0.0
+    holds: list[Hold] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A sync whose files, source columns and mapping fit together; nothing of the rows is read yet."""
+
+    sync: Sync
+    canon: Canon
+    destination: Destination
+    limits: Limits
+
+
+class Engine:
+    """Everything that runs of this process share."""
+
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        adapters: Callable[[str], type[Destination]],
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.config = config
+        self.source = source
+        self.stop = stop or threading.Event()
+        self._adapters = adapters
+        self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
+        self._control: Control | None = None
+        self._lock = threading.Lock()
+
+    # --- what commands ask for -------------------------------------------------------------------------------
+
+    def destination(self, name: str) -> Destination:
+        """The configured destination, with a way out of its own and the gate that its account shares."""
+        configured = self.config.destinations[name]
+        adapter = self._adapters(configured.kind)
+        delivery = self.config.delivery
+        account = adapter.account(configured.settings) or name
+        gate = self._gates.gate(f"{configured.kind}:{account}", adapter.pace(configured.settings))
+        transport = Transport(
+            gate,
+            title=adapter.title,
+            stop=self.stop,
+            timeout=configured.settings.timeout,
+            attempts=configured.settings.attempts,
+            retry_after_max=delivery.retry_after_max,
+            wait_first=delivery.wait_first,
+            wait_max=delivery.wait_max,
+        )
+        return adapter(name, configured.settings, transport)
+
+    def prepare(self, sync: Sync) -> Prepared:
+        """Fit the mapping to the source's columns and to the state. Raises UserError with every misfit."""
+        schema = self.source.schema(sync)
+        destination = self.destination(sync.destination)
+        limits = destination.limits(sync)
+        made, problems = canon(sync, schema, limits)
+        place = f"{sync.file.name} sync {sync.name}"
+        found = [Problem(f"{place}, {one.place}" if one.place else place, one.sentence) for one in problems]
+        found += self._moved(sync, place)
+        if found or made is None:
+            raise UserError(found)
+        return Prepared(sync, made, destination, limits)
+
+    def prepare_all(self, syncs: Sequence[Sync]) -> list[Prepared]:
+        """Prepare several; every problem of all of them at once, before anything is sent for any."""
+        prepared, problems = [], []
+        for sync in syncs:
+            try:
+                prepared.append(self.prepare(sync))
+            except UserError as error:
+                problems += error.problems
+        if problems:
+            # One locked warehouse is one problem, however many syncs read from it.
+            raise UserError(dict.fromkeys(problems))
+        return prepared
+
+    @contextlib.contextmanager
+    def diff(self, prepared: Prepared, only: Sequence[str] = ()) -> Iterator[Plan]:
+        """The plan, judged; nothing is sent and no state moves. Its file lives as long as the context."""
+        with tempfile.TemporaryDirectory(prefix="syncer-") as folder:
+            plan = self._look(prepared, Path(folder), only)
+            plan.holds = self._judge(plan)
+            plan.requests = estimate(plan, prepared.destination)
+            yield plan
+
+    def run(
+        self, prepared: Prepared, options: Options | None = None, progress: Callable[[int], None] | None = None
+    ) -> Report:
+        """One whole run. Raises SyncBusy and StateDamaged when it could not begin; everything else is in the report."""
+        options = options or Options()
+        sync = prepared.sync
+        started = time.monotonic()
+        state = State(self.config.state.path, sync.name)
+        control = self.control()
+        with state.exclusively():
+            control.recover(sync.name)
+            state.clean(control)
+            run_id = control.begin_run(sync.name, identity_text(sync))
+            report = Report(sync, run_id, "failed", Delivered(planned=0))
+            try:
+                self._straight(prepared, state, control, report, options, progress or (lambda done: None))
+            except SyncerError as error:
+                report.error = str(error)
+                if report.delivered.planned:
+                    # The store refused a commit in mid-run; what is written there is what is known.
+                    raise
+                control.finish_run(run_id, result="failed", counts=report.delivered.counts, error=report.error)
+            report.requests = prepared.destination.transport.requests
+            report.seconds = time.monotonic() - started
+        _log_line(report)
+        return report
+
+    def control(self) -> Control:
+        """The control store, opened for writing, once per process."""
+        with self._lock:
+            if self._control is None:
+                self._control = Control.open(self.config.state.path)
+            return self._control
+
+    def close(self) -> None:
+        """Let go of the control store."""
+        with self._lock:
+            if self._control is not None:
+                self._control.close()
+                self._control = None
+
+    # --- the line --------------------------------------------------------------------------------------------
+
+    def _straight(
+        self,
+        prepared: Prepared,
+        state: State,
+        control: Control,
+        report: Report,
+        options: Options,
+        progress: Callable[[int], None],
+    ) -> None:
+        sync, run_id = prepared.sync, report.run
+        assert run_id is not None  # noqa: S101 - a run that is begun has a number
+        standing = control.register(sync.name, identity_text(sync), [one.name for one in sync.fields])
+        assert standing.sync_id is not None  # noqa: S101 - a registered sync has a number
+        inputs = self._inputs(state, control, standing)
+        plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
+        if options.digest is not None and options.digest != plan.digest:
+            plan.file.unlink()
+            raise UserError(
+                f"{sync.name}: the plan is not the one that was saved; source, mapping or state have moved since. "
+                "Nothing was sent. Make a new plan with `syncer diff --out`."
+            )
+        holds = self._judge(plan)
+        control.unpark(sync.name, plan.forgotten)
+        if holds and not options.release:
+            report.holds, report.result = holds, "held"
+            report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
+            plan.file.unlink()
+            facts = {"holds": [_hold(hold) for hold in holds], "trigger": options.trigger, **_facts(plan)}
+            control.finish_run(run_id, result="held", counts=report.delivered.counts, facts=facts)
+            return
+        report.released = [hold.brake for hold in holds]
+        plan_id = control.begin_plan(
+            run_id, standing.sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released
+        )
+        report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
+        delivery = Delivery(
+            plan, plan_id, standing.sync_id, prepared.destination, control, self.stop, options.records_max, progress
+        )
+        report.delivered = delivered = delivery.deliver()
+        report.error = delivered.error
+        report.result = "failed" if delivered.error else "done"
+        is_complete = report.result == "done" and not delivered.deferred and not delivered.unsent
+        control.finish_run(
+            run_id,
+            result=report.result,
+            counts=delivered.counts,
+            requests=prepared.destination.transport.requests,
+            error=delivered.error,
+            facts={"trigger": options.trigger, **_facts(plan)},
+            plan_id=plan_id,
+            versions=plan.versions if is_complete and not options.only else None,
+        )
+        self._fold(state, control, plan, prepared)
+
+    def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
+        """Read, map, compare."""
+        reading = self.source.read(prepared.sync, prepared.sync.columns)
+        try:
+            with calculator(file.parent) as connection:
+                plan = compare(connection, prepared.canon, prepared.limits, reading.batches, inputs, file, only=only)
+        finally:
+            reading.close()
+        plan.bytes_read, plan.price = reading.bytes_read, reading.price
+        return plan
+
+    def _look(self, prepared: Prepared, folder: Path, only: Sequence[str]) -> Plan:
+        """A plan without the lock. The daemon may fold files away in the middle; then look again."""
+        state = State(self.config.state.path, prepared.sync.name)
+        for look in range(LOOKS_MAX):
+            control = Control.look(self.config.state.path)
+            try:
+                standing = control.standing(prepared.sync.name) if control else EMPTY
+                inputs = self._inputs(state, control, standing)
+                return self._plan(prepared, inputs, folder / f"plan-{look}.parquet", only)
+            except Vanished:
+                if look == LOOKS_MAX - 1:
+                    raise
+            finally:
+                if control:
+                    control.close()
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    def _inputs(self, state: State, control: Control | None, standing: Standing) -> Inputs:
+        base, plans = state.known_files(standing)
+        return Inputs(standing, base, plans, control.parked(state.sync) if control else [])
+
+    def _judge(self, plan: Plan) -> list[Hold]:
+        return judge(plan, plan.sync.brakes, self.source.modified(plan.sync), datetime.datetime.now(datetime.UTC))
+
+    def _moved(self, sync: Sync, place: str) -> list[Problem]:
+        """A sync whose object, key or match is another one than its state was made with."""
+        control = Control.look(self.config.state.path)
+        if control is None:
+            return []
+        try:
+            standing = control.standing(sync.name)
+        finally:
+            control.close()
+        if (
+            not standing.identity
+            or standing.identity == identity_text(sync)
+            or not (standing.base_file or standing.plans)
+        ):
+            return []
+        sentence = (
+            "Its object, key or match is not the one that its remembered values belong to, so this is a new sync. "
+            f"Run `syncer adopt {sync.name}` to take over what the destination holds, or `syncer forget {sync.name}` "
+            "to send everything again."
+        )
+        return [Problem(place, sentence)]
+
+    def _fold(self, state: State, control: Control, plan: Plan, prepared: Prepared) -> None:
+        """Fold when the overlay has grown. It only makes the next comparison cheaper: a failure is told, not fatal."""
+        standing = control.standing(state.sync)
+        overlay = sum(len(one.codes) for one in standing.plans)
+        if not standing.plans or (
+            overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
+        ):
+            return
+        try:
+            with calculator(state.folder) as connection:
+                inputs = self._inputs(state, control, standing)
+                mapped, retired = slots_of(prepared.canon, inputs)
+                fold(state, control, [*mapped, *retired], len(plan.sync.match), connection)
+        except StateDamaged as error:
+            log.warning("fold_postponed", sync=state.sync, reason=str(error))
+
+
+def _hold(hold: Hold) -> dict[str, object]:
+    return {"brake": hold.brake, "limit": hold.limit, "found": hold.found, "sentence": hold.sentence}
+
+
+def _facts(plan: Plan) -> dict[str, object]:
+    """What the journal keeps of a plan beside its outcomes."""
+    return {"rows": plan.rows, "known": plan.known, "counts": plan.counts}
+
+
+def _log_line(report: Report) -> None:
+    """One line a run, without any value."""
+    counts = report.delivered.counts
+    write = log.info if report.result == "done" else log.warning
+    write(
+        "run", sync=report.sync.name, run=report.run, result=report.result, **counts,
+        requests=report.requests, seconds=round(report.seconds, 2), error=report.error,
+        holds=[hold.brake for hold in report.holds], released=report.released,
+    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""The source `duckdb`: a DuckDB file, opened read-only for as long as one read lasts."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from syncer import sql
+from syncer.errors import Problem, UserError
+from syncer.mapping import Sync
+from syncer.source import Reading, Source
+
+BATCH_ROWS = 65_536
+
+
+class DuckDB(Source):
+    """Scores in a DuckDB file. The file is locked for writers only while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.title = f"the DuckDB file {path.name}"
+
+    def schema(self, sync: Sync) -> pa.Schema:
+        """The columns of the sync's rows; see `Source.schema`."""
+        connection = self._open()
+        try:
+            reader = connection.sql(f"SELECT * FROM ({_rows(sync)}) LIMIT 0").to_arrow_reader(1)
+            return reader.schema
+        except duckdb.Error as error:
+            raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
+        finally:
+            connection.close()
+
+    def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
+        """The rows as Arrow batches; see `Source.read`."""
+        connection = self._open()
+        chosen = ", ".join(sql.name(column) for column in columns)
+        try:
+            reader = connection.sql(f"SELECT {chosen} FROM ({_rows(sync)})").to_arrow_reader(BATCH_ROWS)
+        except duckdb.Error as error:
+            connection.close()
+            raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
+        return Reading(pa.RecordBatchReader.from_batches(reader.schema, self._batches(sync, reader, connection)))
+
+    def modified(self, sync: Sync) -> datetime.datetime | None:
+        """When the file was last written: DuckDB keeps no time per table."""
+        files = [self.path, self.path.with_name(self.path.name + ".wal")]
+        times = [file.stat().st_mtime for file in files if file.exists()]
+        return datetime.datetime.fromtimestamp(max(times), datetime.UTC) if times else None
+
+    def _batches(self, sync: Sync, reader: pa.RecordBatchReader, connection: duckdb.DuckDBPyConnection):  # type: ignore[no-untyped-def] # a generator of batches
+        try:
+            yield from reader
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
+        finally:
+            connection.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if not self.path.exists():
+            raise UserError(
+                [Problem("source.path", f"There is no file {self.path}. Write the path of your DuckDB file.")]
+            )
+        try:
+            connection = duckdb.connect(str(self.path), read_only=True)
+            connection.execute("SET TimeZone = 'UTC'")
+        except duckdb.Error as error:
+            raise UserError([Problem("source.path", _opening(self.path, error))]) from None
+        return connection
+
+    def _sentence(self, sync: Sync, error: BaseException) -> str:
+        text = str(error).strip()
+        near = re.search(r"Did you mean \"([^\"]+)\"", text)
+        hint = f' Did you mean "{near[1]}"?' if near else ""
+        if "Catalog Error" in text and sync.source:
+            return f"There is no table or view {sync.source} in {self.path.name}.{hint or ' Look at `source`.'}"
+        if "Binder Error" in text or "Parser Error" in text or "Catalog Error" in text:
+            first = re.sub(r"^\w+ Error: ", "", text.splitlines()[0])
+            return f"{self.path.name} does not understand this sync's rows: {first} Mend `source`, `query` or `where`."
+        first = text.splitlines()[0] if text else type(error).__name__
+        return f"Reading {self.path.name} failed: {first}. Nothing was sent; run it again when the file is whole."
+
+
+def _opening(path: Path, error: duckdb.Error) -> str:
+    text = str(error)
+    if "lock" in text.lower():
+        holder = re.search(r"PID (\d+)", text)
+        who = f"process {holder[1]}" if holder else "another process"
+        return f"{path} is locked: {who} has it open for writing. Run this again when it has finished."
+    if "not a valid DuckDB" in text:
+        return f"{path} is not a DuckDB file. Write the path of your DuckDB file."
+    if "version" in text.lower() and "storage" in text.lower():
+        return f"{path} was written by another version of DuckDB than {duckdb.__version__} can read. Write it anew, or update Syncer."
+    if "ermission" in text:
+        return f"{path} may not be read by this user. Give it the right to read the file."
+    return f"{path} cannot be opened: {text.splitlines()[0]}. Look whether it is a whole DuckDB file."
+
+
+def _rows(sync: Sync) -> str:
+    # Line breaks keep a trailing `-- comment` in a query or condition from swallowing what follows.
+    inner = f"(\n{sync.query}\n)" if sync.query else sql.table(sync.source or "")
+    return f"SELECT * FROM {inner} AS source" + (f"\nWHERE (\n{sync.where}\n)" if sync.where else "")
+
+
+def _place(sync: Sync) -> str:
+    return f"{sync.file.name} sync {sync.name}"

@@ -1,0 +1,304 @@
+"""The state of one sync: per key and field, the last value that the destination accepted.
+
+It is one immutable Parquet base, immutable Parquet plan files, and one outcome byte per planned record in the
+control store. Nothing large is ever updated in place. As of now it is
+
+    base without the keys of the overlay, and the overlay without what was removed
+
+where the overlay has, for every key, the newest plan row whose record was accepted, or whose fate is unknown.
+A field whose fate is unknown carries a doubt bit and differs by definition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from syncer import sql
+from syncer.canonical import FAMILY
+from syncer.control import Code, Control, PlanFile, Standing
+from syncer.errors import StateDamaged, SyncBusy
+from syncer.plan import FORMAT, Slot
+
+FOLD_SHARE = 0.10
+"""The overlay is folded into a new base when it is larger than this share of the base."""
+FOLD_PLANS_MAX = 64
+GARBAGE_SECONDS = 600.0
+"""Readers that started before a fold may still open the old files for that long."""
+
+_OF_ARROW = {
+    "string": "VARCHAR",
+    "large_string": "VARCHAR",
+    "int64": "BIGINT",
+    "double": "DOUBLE",
+    "bool": "BOOLEAN",
+    "date32[day]": "DATE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """A base or plan file, opened far enough to know its columns."""
+
+    path: Path
+    columns: dict[int, tuple[str, str]]
+    """Slot → (column, canonical SQL type)."""
+    rows: int
+
+
+class State:
+    """Where one sync's values lie. Reading needs no lock; writing needs `exclusively`."""
+
+    def __init__(self, folder: Path, sync: str) -> None:
+        self.sync = sync
+        # A sync's name may hold anything; a folder's name may not.
+        self.folder = folder / urllib.parse.quote(sync, safe="")
+
+    @contextlib.contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Hold the sync for this process; the kernel lets go when the process dies, however it dies.
+
+        Raises SyncBusy, with who holds it since when, and StateDamaged when the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateDamaged(f"The state folder {self.folder} cannot be written: {error.strerror}.") from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
+                raise SyncBusy(f"{self.sync} is being run by {holder}. Run it again when that has finished.") from None
+            since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+            text = f"process {os.getpid()} since {since}".encode()
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, text, 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def holder(self) -> str | None:
+        """Who runs this sync just now; None when nobody does."""
+        try:
+            handle = os.open(self.folder / "lock", os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
+        else:
+            return None
+        finally:
+            os.close(handle)
+
+    def clean(self, control: Control) -> None:
+        """Delete what a killed process left half written, and garbage that no reader can still need."""
+        known = control.referenced(self.sync)
+        for file in self.folder.glob("*.parquet*"):
+            if file.name not in known:
+                file.unlink(missing_ok=True)
+        for file in self.folder.glob("spool-*"):
+            file.unlink(missing_ok=True)
+        old = [name for name in control.garbage(GARBAGE_SECONDS) if (self.folder / name).exists()]
+        for name in old:
+            (self.folder / name).unlink(missing_ok=True)
+        control.collected(old)
+
+    def fresh(self, stem: str) -> Path:
+        """A name for a new file that nobody has used; it is not made yet."""
+        return self.folder / f"{stem}-{time.time_ns():x}.parquet"
+
+    def known_files(self, standing: Standing) -> tuple[StateFile | None, list[tuple[PlanFile, StateFile]]]:
+        """The files that the standing names. Raises StateDamaged for one that is gone, damaged or newer."""
+        base = self._file(standing.base_file) if standing.base_file else None
+        return base, [(plan, self._file(plan.file)) for plan in standing.plans]
+
+    def _file(self, name: str) -> StateFile:
+        path = self.folder / name
+        try:
+            with pq.ParquetFile(path) as file:
+                facts = json.loads((file.schema_arrow.metadata or {}).get(b"syncer", b"{}"))
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+        except FileNotFoundError:
+            raise Vanished(path) from None
+        except (pa.ArrowException, OSError, ValueError):
+            raise StateDamaged(_damaged(self.sync, path)) from None
+        if facts.get("format", 0) > FORMAT:
+            raise StateDamaged(
+                f"{path} was written by a newer Syncer (format {facts['format']}, this one knows {FORMAT}). Use that version."
+            )
+        columns = {}
+        for column in schema:
+            number, _, rest = column.name.partition("_")
+            if rest and number[:1] == "f" and number[1:].isdigit():
+                kind = "TIMESTAMP" if pa.types.is_timestamp(column.type) else _OF_ARROW[str(column.type)]
+                columns[int(number[1:])] = (column.name, kind)
+        return StateFile(path, columns, rows)
+
+
+class Vanished(StateDamaged):
+    """A named file is not there: folded away by the daemon between two looks, or lost."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The state file {path} is missing. Restore it from a backup, or `syncer forget` the sync to send everything again."
+        )
+
+
+class Relation:
+    """The state as of now, as a relation in a DuckDB connection.
+
+    After `attach` the connection has a view `state` with the columns key, m0…, _version, _sent, _doubt,
+    every slot's column, and _rid, a number that identifies the row.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, matches: int) -> None:
+        self._db = connection
+        self._matches = matches
+
+    def attach(
+        self,
+        base: StateFile | None,
+        plans: Sequence[tuple[PlanFile, StateFile]],
+        slots: Sequence[Slot],
+    ) -> bool:
+        """Make the view; says whether there is anything in it (false: nothing was ever accepted)."""
+        self._slots = list(slots)
+        parts = []
+        if plans:
+            self._overlay(plans)
+        if base:
+            parts.append(
+                f"SELECT {self._columns(base)}, file_row_number AS _rid "
+                f"FROM read_parquet({sql.literal(str(base.path))}, file_row_number = true) AS p "
+                + ("ANTI JOIN overlay ON overlay.key = p.key" if plans else "")
+            )
+        if plans:
+            names = ", ".join(sql.name(column) for column in self._names())
+            parts.append(f"SELECT {names}, _rid FROM overlay WHERE NOT _gone")
+        if not parts:
+            empty = ", ".join(f"NULL::{kind} AS {sql.name(column)}" for column, kind in self._typed_names())
+            parts.append(f"SELECT {empty}, NULL::BIGINT AS _rid WHERE FALSE")
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW state AS {' UNION ALL BY NAME '.join(parts)}")
+        return bool(base or plans)
+
+    def overlay_rows(self) -> int:
+        """How many keys the overlay has."""
+        return int(self._db.execute("SELECT count(*) FROM overlay").fetchall()[0][0])
+
+    def _typed_names(self) -> list[tuple[str, str]]:
+        fixed = [("key", "VARCHAR"), *((f"m{number}", "VARCHAR") for number in range(self._matches))]
+        fixed += [("_version", "VARCHAR"), ("_sent", "BIGINT"), ("_doubt", "BIGINT")]
+        return [*fixed, *((slot.column, slot.sql_type) for slot in self._slots)]
+
+    def _names(self) -> list[str]:
+        return [name for name, _ in self._typed_names()]
+
+    def _columns(self, file: StateFile, *, sent: str = "_sent", doubt: str = "_doubt") -> str:
+        """SELECT list that brings a file's columns to today's slots and types.
+
+        A value whose type is of another family than today's cannot be compared: it becomes null and in doubt,
+        so that the field is sent again. A null stays what it is.
+        """
+        listed = ["p.key", *(f"p.m{number}" for number in range(self._matches)), "p._version"]
+        values, foreign = [], []
+        for slot in self._slots:
+            column, kind = file.columns.get(slot.number, (None, None))
+            if column is None or kind is None:
+                values.append(f"NULL::{slot.sql_type} AS {sql.name(slot.column)}")
+            elif FAMILY[kind] == FAMILY[slot.sql_type]:
+                values.append(f"p.{sql.name(column)}::{slot.sql_type} AS {sql.name(slot.column)}")
+            else:
+                values.append(f"NULL::{slot.sql_type} AS {sql.name(slot.column)}")
+                foreign.append(f"CASE WHEN p.{sql.name(column)} IS NOT NULL THEN {slot.bit}::BIGINT ELSE 0 END")
+        doubts = " | ".join([f"({doubt})", *foreign])
+        return ", ".join([*listed, f"({sent}) AS _sent", f"({doubts}) AS _doubt", *values])
+
+    def _overlay(self, plans: Sequence[tuple[PlanFile, StateFile]]) -> None:
+        parts = []
+        for number, (plan, file) in enumerate(plans):
+            codes = pa.Array.from_buffers(pa.uint8(), len(plan.codes), [None, pa.py_buffer(plan.codes)])
+            numbered = pa.table({"position": pa.arange(0, len(plan.codes)), "code": codes})
+            self._db.register(f"codes_{number}", numbered)
+            columns = self._columns(
+                file,
+                sent="p._sent | p._mask",
+                doubt=f"CASE c.code WHEN {Code.ACCEPTED} THEN p._doubt & ~p._mask ELSE p._doubt | p._mask END",
+            )
+            parts.append(
+                f"SELECT {columns}, {number} AS _plan, (p._op = 3 AND c.code = {Code.ACCEPTED}) AS _gone, "
+                f"-1 - ({number}::BIGINT << 40) - p.file_row_number AS _rid "
+                f"FROM read_parquet({sql.literal(str(file.path))}, file_row_number = true) AS p "
+                f"JOIN codes_{number} AS c ON c.position = p.file_row_number WHERE c.code IN ({Code.UNKNOWN}, {Code.ACCEPTED})"
+            )
+        self._db.execute(
+            f"CREATE OR REPLACE TEMP TABLE overlay AS SELECT * FROM ({' UNION ALL BY NAME '.join(parts)}) "
+            "QUALIFY row_number() OVER (PARTITION BY key ORDER BY _plan DESC) = 1"
+        )
+
+
+def fold(
+    state: State, control: Control, slots: Sequence[Slot], matches: int, connection: duckdb.DuckDBPyConnection
+) -> None:
+    """Write the state as of now into a new base, and let go of the plans. Any instant may be the last one:
+    until the commit the old base and plans are valid, after it the new base is."""
+    standing = control.standing(state.sync)
+    if standing.sync_id is None:
+        return
+    base, plans = state.known_files(standing)
+    Relation(connection, matches).attach(base, plans, slots)
+    path = state.fresh("base")
+    rows = write_parquet(connection, "SELECT * EXCLUDE (_rid) FROM state", path, {"sync": state.sync, "kind": "base"})
+    control.fold(standing.sync_id, path.name, rows, standing.base_file)
+
+
+def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: dict[str, object]) -> int:
+    """Write a query's rows to a new file, synced with its folder before its name is of any use; returns the rows.
+
+    Raises StateDamaged when the disk is full or refuses.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    meta = json.dumps({"format": FORMAT, **facts})
+    try:
+        count = connection.execute(
+            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, COMPRESSION lz4_raw, PARQUET_VERSION v2, "
+            f"KV_METADATA {{syncer: {sql.literal(meta)}}})"
+        ).fetchall()[0][0]
+        temporary.chmod(0o600)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (duckdb.Error, OSError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        text = str(error).splitlines()[0]
+        raise StateDamaged(
+            f"{path.parent} cannot be written ({text}); is the disk full? Nothing leaves before it can."
+        ) from None
+    return int(count)
+
+
+def _damaged(sync: str, path: Path) -> str:
+    return (
+        f"The state file {path} is damaged. Restore it from a backup; or run `syncer forget {sync}`, "
+        "after which everything is sent again."
+    )

@@ -3,6 +3,7 @@
 SyncerError
 ├── UserError               someone edits a file (or a setting, or a right) and tries again
 ├── DestinationUnusable     this destination stops, for all its syncs; the others go on
+│   └── Redirected          it answered with another address, which is not followed
 ├── ServiceUnavailable      this run tried and tried; the records wait for the next run
 ├── Stopping                this process was asked to stop; nothing new starts
 ├── SyncBusy                another process runs this sync
@@ -44,6 +45,14 @@ class UserError(SyncerError):
 
 class DestinationUnusable(SyncerError):
     """The destination itself cannot be used (credentials, rights, closed, quota): its syncs end here."""
+
+
+class Redirected(DestinationUnusable):
+    """The destination answered with a redirect; `location` is where to, for adapters that can tell what it means."""
+
+    def __init__(self, sentence: str, *, location: str) -> None:
+        super().__init__(sentence)
+        self.location = location
 
 
 class ServiceUnavailable(SyncerError):

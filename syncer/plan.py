@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from syncer.change import Change, Kind, Value
@@ -133,6 +134,13 @@ class Plan:
         """The changes of the file's rows lo to hi (the sendable ones by default), in order."""
         for _, change in self.rows_of(lo, self.sendable if hi is None else hi):
             yield change
+
+    def changes_of(self, keys: Sequence[str]) -> Iterator[Change]:
+        """The changes of these keys that may be sent."""
+        wanted = pc.field("key").isin(list(keys)) & ~pc.field("_parked")
+        for batch in pq.read_table(self.file, filters=wanted).to_batches():
+            for _, change in self._of(batch, 0):
+                yield change
 
     def rows_of(self, lo: int, hi: int) -> Iterator[tuple[str, Change]]:
         """(payload, change) of the file's rows lo to hi; only a few thousand are in memory at once."""

@@ -117,15 +117,17 @@ class Engine:
         )
         return adapter(name, configured.settings, transport)
 
+    def problem(self, sync: Sync, inside: Problem) -> Problem:
+        """A problem whose place is a path inside the sync, as one with file and line."""
+        return self.config.problem(sync, inside.place, inside.sentence)
+
     def prepare(self, sync: Sync) -> Prepared:
         """Fit the mapping to the source's columns and to the state. Raises UserError with every misfit."""
         schema = self.source.schema(sync)
         destination = self.destination(sync.destination)
         limits = destination.limits(sync)
         made, problems = canon(sync, schema, limits)
-        place = f"{sync.file.name} sync {sync.name}"
-        found = [Problem(f"{place}, {one.place}" if one.place else place, one.sentence) for one in problems]
-        found += self._moved(sync, place)
+        found = [self.problem(sync, one) for one in [*problems, *self._moved(sync)]]
         if found or made is None:
             raise UserError(found)
         return Prepared(sync, made, destination, limits)
@@ -284,7 +286,7 @@ class Engine:
     def _judge(self, plan: Plan) -> list[Hold]:
         return judge(plan, plan.sync.brakes, self.source.modified(plan.sync), datetime.datetime.now(datetime.UTC))
 
-    def _moved(self, sync: Sync, place: str) -> list[Problem]:
+    def _moved(self, sync: Sync) -> list[Problem]:
         """A sync whose object, key or match is another one than its state was made with."""
         control = Control.look(self.config.state.path)
         if control is None:
@@ -304,7 +306,7 @@ class Engine:
             f"Run `syncer adopt {sync.name}` to take over what the destination holds, or `syncer forget {sync.name}` "
             "to send everything again."
         )
-        return [Problem(place, sentence)]
+        return [Problem("match", sentence)]
 
     def _fold(self, state: State, control: Control, plan: Plan, prepared: Prepared) -> None:
         """Fold when the overlay has grown. It only makes the next comparison cheaper: a failure is told, not fatal."""

@@ -266,6 +266,46 @@ def fold(
     control.fold(standing.sync_id, path.name, rows, standing.base_file)
 
 
+def known(state: State, control: Control, matches: int) -> int:
+    """How many records are known: rows of the state as of now."""
+    standing = control.standing(state.sync)
+    base, plans = state.known_files(standing)
+    if not plans:
+        return base.rows if base else 0
+    with duckdb.connect(":memory:") as connection:
+        Relation(connection, matches).attach(base, plans, [])
+        return int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
+
+
+def forget_keys(state: State, control: Control, keys: Sequence[str], connection: duckdb.DuckDBPyConnection) -> int:
+    """Drop what is remembered of some keys, so that they are sent again; returns how many were known.
+
+    The caller holds the sync. It is a fold that leaves rows out, so it is as safe as one.
+    """
+    standing = control.standing(state.sync)
+    if standing.sync_id is None:
+        return 0
+    base, plans = state.known_files(standing)
+    files = [file for _, file in reversed(plans)] + ([base] if base else [])
+    slots = []
+    for name, number in standing.slots.items():
+        kinds = {file.columns[number][1] for file in files if number in file.columns}
+        if kinds:
+            slots.append(Slot(number, name, "DOUBLE" if kinds == {"BIGINT", "DOUBLE"} else kinds.pop()))
+    matches = len(json.loads(standing.identity or "{}").get("match", {"": ""}))
+    before = Relation(connection, matches).attach(base, plans, slots)
+    if not before:
+        return 0
+    connection.register("forgotten", pa.table({"key": pa.array(list(keys), pa.string())}))
+    query = "SELECT * EXCLUDE (_rid) FROM state WHERE key NOT IN (SELECT key FROM forgotten)"
+    path = state.fresh("base")
+    total = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
+    rows = write_parquet(connection, query, path, {"sync": state.sync, "kind": "base"})
+    control.fold(standing.sync_id, path.name, rows, standing.base_file)
+    control.unpark(state.sync, keys)
+    return total - rows
+
+
 def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: dict[str, object]) -> int:
     """Write a query's rows to a new file, synced with its folder before its name is of any use; returns the rows.
 

@@ -247,8 +247,9 @@ class Transport(HTTPAdapter):
                 request, False, (min(10.0, self._timeout), self._timeout), bundle or verify, cert, proxies
             )
             _ = response.content  # A body that is cut short has to show here, where it can be repeated.
-        except requests.exceptions.SSLError as error:
-            raise DestinationUnusable(f"{self._title}: the certificate of {host} cannot be trusted.") from error
+        except requests.exceptions.SSLError:
+            # The library's own error quotes the whole address, and an address may hold a person's.
+            raise DestinationUnusable(f"{self._title}: the certificate of {host} cannot be trusted.") from None
         except requests.exceptions.ConnectTimeout:
             raise _AgainError(f"did not accept a connection at {host}.", doubt=False) from None
         except requests.exceptions.Timeout:

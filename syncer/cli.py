@@ -1,0 +1,455 @@
+"""The command line: what a person asks for, in their words, and the exit code of the answer.
+
+Modules are imported by the command that needs them, when it runs: `syncer --help` must be there at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from syncer import __version__
+
+if TYPE_CHECKING:
+    from syncer.config import Config
+    from syncer.errors import Problem
+    from syncer.mapping import Sync
+    from syncer.run import Engine, Options, Prepared
+
+DONE, FAILED, SOME_REFUSED, HELD = 0, 1, 2, 3
+"""Exit codes of `sync`; `diff --exit-code` says 2 for changes."""
+SHOWN_CHANGES = 20
+"""Changes that `diff` shows to people unless they ask for more."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config", "file", type=click.Path(path_type=Path), envvar="SYNCER_CONFIG", default="config.toml", show_default=True,
+    help="The config file.",
+)  # fmt: skip
+@click.version_option(__version__, prog_name="syncer")
+@click.pass_context
+def cli(context: click.Context, file: Path) -> None:
+    """Push activation scores to where people work: only what changed, and the plan first."""
+    context.obj = file
+
+
+as_json = click.option("--json", "is_json", is_flag=True, help="Print the result as JSON.")
+names = click.argument("syncs", metavar="[SYNC]...", nargs=-1)
+
+
+@cli.command()
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
+def init(folder: Path) -> None:
+    """Write a commented config and mapping files to start from."""
+    from syncer import starter
+
+    with _sentences():
+        written = starter.write(folder)
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo("Fill in config.toml, then run `syncer check`.")
+
+
+@cli.command()
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default="demo")
+def demo(folder: Path) -> None:
+    """The whole story on this machine, no account needed: two nights of scores, three stand-ins."""
+    from syncer import report
+    from syncer.demo import story
+
+    with _sentences():
+        sys.exit(story.tell(folder, report.console()))
+
+
+@cli.command()
+@names
+@click.option("--offline", is_flag=True, help="Stop after the files.")
+@as_json
+@click.pass_obj
+def check(file: Path, syncs: Sequence[str], offline: bool, is_json: bool) -> None:  # noqa: FBT001 - click calls by name
+    """Look at files, source columns, credentials and destination fields; change nothing."""
+    from syncer.errors import UserError
+
+    checked: list[str] = []
+    problems: list[Problem] = []
+    try:
+        config = _load(file)
+        chosen = config.choose(syncs)
+        checked.append(f"{config.file.name} and {_count(len(chosen), 'sync')}")
+        if not offline:
+            with _engine(config) as engine:
+                problems += _check_online(engine, chosen, checked)
+    except UserError as error:
+        problems += error.problems
+    from syncer import documents, report
+
+    document = {"ok": not problems, "checked": checked, "problems": [documents.problem(one) for one in problems]}
+    if is_json:
+        _print_json(document)
+    else:
+        report.check(document, report.console())
+    sys.exit(FAILED if problems else DONE)
+
+
+def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) -> list[Problem]:
+    from syncer.errors import Problem, SyncerError, UserError
+
+    problems: dict[Problem, None] = {}
+    for sync in chosen:
+        try:
+            engine.prepare(sync)
+            checked.append(f"{sync.name}: source columns")
+        except UserError as error:
+            problems |= dict.fromkeys(error.problems)
+        destination = engine.destination(sync.destination)
+        try:
+            found = [engine.problem(sync, one) for one in destination.check(sync)]
+            problems |= dict.fromkeys(found)
+            if not found:
+                checked.append(f"{sync.name}: {destination.title} {sync.object}")
+        except SyncerError as error:
+            problems[Problem(f"destinations.{sync.destination}", str(error))] = None
+    return list(problems)
+
+
+@cli.command()
+@names
+@click.option("--key", "keys", multiple=True, help="Show only this key; may be repeated.")
+@click.option("--limit", type=click.IntRange(min=0), help="Show no more than so many changes of a sync.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Save the plan, for `sync --plan`.")
+@click.option("--exit-code", is_flag=True, help="Exit 2 when there are changes.")
+@as_json
+@click.pass_obj
+def diff(
+    file: Path,
+    syncs: Sequence[str],
+    keys: Sequence[str],
+    limit: int | None,
+    out: Path | None,
+    exit_code: bool,
+    is_json: bool,  # noqa: FBT001
+) -> None:
+    """Show the plan: what a sync would send. Nothing is sent and no state moves."""
+    from syncer import documents, report
+
+    found = []
+    shown = limit if limit is not None or is_json or out else SHOWN_CHANGES
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            for prepared in engine.prepare_all(config.choose(syncs)):
+                with engine.diff(prepared) as plan:
+                    title = prepared.destination.title
+                    found.append(documents.diff(plan, title, limit=None if out else shown, keys=keys))
+        if out:
+            _save(out, found)
+    has_changes = any(sum(one["counts"][kind] for kind in ("new", "changed", "removed", "rescored")) for one in found)
+    if is_json:
+        _print_json({"syncs": found})
+    else:
+        report.diff({"syncs": found}, report.console(), SHOWN_CHANGES if limit is None else limit)
+    sys.exit(2 if exit_code and has_changes else DONE)
+
+
+@cli.command()
+@names
+@click.option("--plan", "saved", type=click.Path(path_type=Path, dir_okay=False), help="Send exactly this saved plan.")
+@click.option("--only", "only", multiple=True, metavar="KEY", help="Only this key; may be repeated.")
+@click.option(
+    "--max", "records_max", type=click.IntRange(min=1), metavar="N", help="A canary: send no more than N records."
+)
+@click.option("--release", is_flag=True, help="Over the brakes, this once.")
+@as_json
+@click.pass_obj
+def sync(
+    file: Path,
+    syncs: Sequence[str],
+    saved: Path | None,
+    only: Sequence[str],
+    records_max: int | None,
+    release: bool,
+    is_json: bool,  # noqa: FBT001
+) -> None:
+    """Run once: send what differs and remember what was accepted.
+
+    Exit 0: all accepted, or nothing to do. 1: a run failed. 2: some records were rejected or deferred.
+    3: a brake holds.
+    """
+    from syncer import report
+    from syncer.run import Options
+
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        digests = _saved_digests(saved) if saved else {}
+        chosen = config.choose(syncs or list(digests))
+        with _engine(config) as engine:
+            _stop_on_signals(engine.stop)
+            prepared = engine.prepare_all(chosen)
+            options = {
+                one.name: Options(release, tuple(only), records_max, digests.get(one.name, "" if saved else None))
+                for one in chosen
+            }
+            found = _run_all(engine, prepared, options)
+    document = {"syncs": found}
+    if is_json:
+        _print_json(document)
+    else:
+        report.sync(document, report.console())
+    sys.exit(_sync_code(found))
+
+
+def _run_all(engine: Engine, prepared: Sequence[Prepared], options: dict[str, Options]) -> list[dict[str, Any]]:
+    """Run all; destinations side by side, the syncs of one destination one after the other."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from syncer import documents
+    from syncer.errors import SyncerError
+    from syncer.progress import progress
+
+    by_destination: dict[str, list[Prepared]] = {}
+    for one in prepared:
+        by_destination.setdefault(one.sync.destination, []).append(one)
+    results: dict[str, dict[str, Any]] = {}
+    with progress() as advance:
+
+        def several(group: list[Prepared]) -> None:
+            for one in group:
+                name = one.sync.name
+                try:
+                    report = engine.run(one, options[name], lambda records, name=name: advance(name, records))  # type: ignore[misc]
+                    results[name] = documents.sync(report)
+                except SyncerError as error:
+                    results[name] = documents.failed(name, str(error))
+
+        with ThreadPoolExecutor(max_workers=max(1, len(by_destination))) as pool:
+            for future in [pool.submit(several, group) for group in by_destination.values()]:
+                future.result()
+    return [results[one.sync.name] for one in prepared]
+
+
+def _sync_code(found: Sequence[dict[str, Any]]) -> int:
+    if any(one["result"] == "failed" for one in found):
+        return FAILED
+    if any(one["result"] == "held" for one in found):
+        return HELD
+    return SOME_REFUSED if any(one["rejected"] or one["deferred"] for one in found) else DONE
+
+
+@cli.command()
+@click.pass_obj
+def serve(file: Path) -> None:
+    """The daemon: runs every sync by its schedule, and answers over HTTP."""
+    from syncer import service
+
+    with _sentences():
+        config = _load(file)
+        with _engine(config) as engine:
+            _stop_on_signals(engine.stop)
+            service.serve(engine)
+
+
+@cli.command()
+@names
+@as_json
+@click.pass_obj
+def status(file: Path, syncs: Sequence[str], is_json: bool) -> None:  # noqa: FBT001 - click calls by name
+    """Last run, next run, freshness, counts, parked records and holds of each sync."""
+    from syncer import report
+    from syncer.overview import overview
+
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            document = overview(engine, config.choose(syncs))
+    if is_json:
+        _print_json(document)
+    else:
+        report.status(document, report.console())
+    sys.exit(FAILED if any(one["state"] == "failed" for one in document["syncs"]) else DONE)
+
+
+@cli.command()
+@click.argument("name", metavar="[SYNC]", required=False)
+@click.option("--retry", "is_retry", is_flag=True, help="Let them go with the next run: the KEYs, or all.")
+@click.argument("keys", metavar="[KEY]...", nargs=-1)
+@as_json
+@click.pass_obj
+def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], is_json: bool) -> None:  # noqa: FBT001
+    """Parked records with the destination's reason; `--retry` lets them go with the next run."""
+    from syncer import documents, report
+    from syncer.control import Control
+
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        chosen = config.choose([name] if name else [])
+        found = []
+        if is_retry:
+            control = Control.open(config.state.path)
+            with closing(control):
+                number = sum(control.retry(one.name, list(keys) or None) for one in chosen)
+            click.echo(f"{_count(number, 'record')} will be tried again by the next run.", err=is_json)
+        looked = Control.look(config.state.path)
+        if looked:
+            with closing(looked):
+                found = [
+                    documents.parked(one, record)
+                    for one in chosen
+                    for record in looked.parked(one.name)
+                    if not keys or record.key in keys
+                ]
+    if is_json:
+        _print_json({"parked": found})
+    elif not is_retry:
+        report.rejected({"parked": found}, report.console())
+
+
+@cli.command()
+@click.argument("name", metavar="SYNC")
+@click.argument("keys", metavar="[KEY]...", nargs=-1)
+@as_json
+@click.pass_obj
+def forget(file: Path, name: str, keys: Sequence[str], is_json: bool) -> None:  # noqa: FBT001 - click calls by name
+    """Drop remembered values, of a whole sync or of some keys, so that they are sent again."""
+    from syncer.forgetting import forget as drop
+
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            dropped = {one.name: drop(engine, one.name, keys) for one in config.choose([name])}
+    if is_json:
+        _print_json({"forgotten": dropped})
+        return
+    for one, number in dropped.items():
+        click.echo(
+            f"{one}: {_count(number, 'record')} forgotten; the next sync sends {'them' if number != 1 else 'it'} again."
+        )
+
+
+@cli.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=None,
+    help="Port of the page; 8090 when left out, 0 for a free one.",
+)
+@click.pass_obj
+def sandbox(file: Path, port: int | None) -> None:
+    """Serve the local stand-ins of the services, with a page that shows their records."""
+    from syncer import report
+    from syncer import sandbox as stage
+
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    with _sentences():
+        stage.serve(port, file.parent if file.exists() else None, stop, report.console())
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of config and mapping files, for editors."""
+    import destinations
+    from syncer.schema import config_schema, mapping_schema
+
+    _print_json({"config": config_schema(destinations.adapter, destinations.kinds), "mapping": mapping_schema()})
+
+
+# --- what commands share -----------------------------------------------------------------------------------------
+
+
+def _load(file: Path) -> Config:
+    import destinations
+    from syncer.config import load
+
+    return load(file, destinations.adapter, destinations.kinds)
+
+
+@contextmanager
+def _engine(config: Config) -> Iterator[Engine]:
+    """An engine for the config, closed in the end."""
+    import destinations
+    from syncer.logs import configure
+    from syncer.run import Engine
+    from syncer.sources import source_of
+
+    configure()
+    engine = Engine(config, source_of(config.source), destinations.adapter)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def _sentences(*, is_json: bool = False) -> Iterator[None]:
+    """A user's mistake is a list of sentences on stderr and exit code 1; ours keeps its traceback."""
+    from syncer.errors import Problem, SyncerError, UserError
+
+    try:
+        yield
+    except SyncerError as error:
+        problems = error.problems if isinstance(error, UserError) else (Problem("", str(error)),)
+        _fail(problems, is_json=is_json)
+
+
+def _fail(problems: Sequence[Problem], *, is_json: bool) -> NoReturn:
+    from syncer import documents, report
+
+    if is_json:
+        _print_json({"problems": [documents.problem(one) for one in problems]})
+    report.problems(problems, report.console(sys.stderr))
+    sys.exit(FAILED)
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """The first signal lets the step in hand finish and be remembered; the second leaves at once."""
+
+    def handle(number: int, _: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def _save(out: Path, found: list[dict[str, Any]]) -> None:
+    from syncer.errors import UserError
+
+    try:
+        out.write_text(json.dumps({"format": 1, "syncs": found}, indent=1, ensure_ascii=False) + "\n")
+        out.chmod(0o600)
+    except OSError as error:
+        raise UserError(f"The plan cannot be written to {out}: {error.strerror}.") from None
+
+
+def _saved_digests(saved: Path) -> dict[str, str]:
+    """Sync → digest of a saved plan. Raises UserError when the file is none."""
+    from syncer.errors import UserError
+
+    try:
+        document = json.loads(saved.read_text())
+        return {str(one["sync"]): str(one["plan"]) for one in document["syncs"]}
+    except OSError as error:
+        raise UserError(
+            f"The plan {saved} cannot be read: {error.strerror}. Write one with `syncer diff --out`."
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{saved} is not a saved plan. Write one with `syncer diff --out {saved}`.") from None
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

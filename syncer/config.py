@@ -1,0 +1,464 @@
+"""`config.toml` and its mapping files as values, or every mistake in all of them at once."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from syncer import files, mapping_files
+from syncer.destination import Destination, DestinationSettings
+from syncer.errors import Problem, Stopping, UserError
+from syncer.files import Document, Spot
+from syncer.mapping import Brakes, Sync, seconds_of
+from syncer.mapping_files import Mappings, Written, check_name
+from syncer.mistakes import did_you_mean, one_of, problems_of, shown
+from syncer.schedule import Schedule
+from syncer.transport import Gate, Transport, is_loopback
+
+Adapters = Callable[[str], type[Destination]]
+"""Kind → adapter class; raises KeyError for an unknown kind."""
+Kinds = Callable[[], Sequence[str]]
+"""Every kind of destination that there is."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _path(value: Any, info: ValidationInfo) -> Any:
+    """A path, below the folder that the validation's context names when it is relative."""
+    if not isinstance(value, str):
+        return value
+    if not value:
+        raise ValueError("must not be empty; write a path")
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / Path(value).expanduser()
+
+
+FilePath = Annotated[Path, BeforeValidator(_path, json_schema_input_type=str)]
+
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_BYTES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def _bytes(value: Any) -> Any:
+    """Bytes of a text like `20GB`; a number is bytes already."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B)\s*", value.upper())
+    if not found or found[2] not in _BYTES:
+        raise ValueError('has to be a number of bytes, or a text with a number and a unit, as "20GB"')
+    return round(float(found[1]) * _BYTES[found[2]])
+
+
+class DuckDBSource(_Strict):
+    """`[source]` with `type = "duckdb"`: a DuckDB file on this machine."""
+
+    type: Literal["duckdb"] = Field(description="Where the scores are: duckdb or bigquery.")
+    path: FilePath = Field(description="The DuckDB file; it is opened for reading only.")
+
+
+class BigQuerySource(_Strict):
+    """`[source]` with `type = "bigquery"`: tables of a Google Cloud project."""
+
+    type: Literal["bigquery"] = Field(description="Where the scores are: duckdb or bigquery.")
+    project: str = Field(min_length=1, description="The project that queries are billed to.")
+    location: str = Field(default="US", min_length=1, description="Where the data are, as US or europe-west3.")
+    max_bytes_billed: Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)] = Field(
+        default=20 * 10**9, gt=0, description='A query that would read more fails and costs nothing; as "20GB".'
+    )
+    credentials: FilePath | None = Field(
+        default=None, description="Key file of a service account; left out, Google's own default is used."
+    )
+    impersonate: str | None = Field(
+        default=None, min_length=1, description="Service account to act as, when the credentials are allowed to."
+    )
+    timeout: float = Field(default=60.0, gt=0, le=600, description="Seconds a request may stay silent.")
+    endpoint: str | None = Field(default=None, description="Address of a stand-in of the BigQuery API.")
+    storage_endpoint: str | None = Field(default=None, description="Address of a stand-in of the Storage API.")
+
+    @field_validator("endpoint", "storage_endpoint")
+    @classmethod
+    def _is_here(cls, text: str | None) -> str | None:
+        # A stand-in is spoken to without credentials, and its Storage API without encryption.
+        if text is not None and not is_loopback(urlsplit(text).hostname or ""):
+            raise ValueError("is for a stand-in on this machine, as http://127.0.0.1:9050; leave it out for BigQuery")
+        return text
+
+    @field_validator("credentials", mode="before")
+    @classmethod
+    def _is_a_path(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            raise ValueError("has to be the path of the key file and not what is in it; leave `file:` out")
+        return value
+
+
+class LocalState(_Strict):
+    """`[state]`: what each destination last accepted, on this machine's disk."""
+
+    type: Literal["local"] = Field(default="local", description="Where the state is kept: local.")
+    path: FilePath = Field(default=Path("state"), description="The folder of the state.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_local(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("type") == "bigquery":
+            raise ValueError(
+                'this version keeps its state on the local disk and not in BigQuery; write type = "local" with a path'
+            )
+        return data
+
+
+class Service(_Strict):
+    """`[service]`: the HTTP side of the daemon."""
+
+    listen: str = Field(default="127.0.0.1:8080", description="Address and port; port 0 takes a free one.")
+    token: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="What a request has to bring; needed for an address beyond this machine.",
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, text: str) -> str:
+        host, colon, port = text.rpartition(":")
+        if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ValueError("has to be an address and a port from 0 to 65535, as 127.0.0.1:8080")
+        return text
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Service:
+        if self.token is None and not is_loopback(self.host):
+            raise ValueError(
+                f'an address that others can reach ({self.host}) needs a `token`; write token = "env:SYNCER_TOKEN", '
+                "or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def host(self) -> str:
+        """The address without the port."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port; 0 for a free one."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class Delivery(_Strict):
+    """`[delivery]`: how requests are repeated, and when refused records are tried again."""
+
+    retry_after_max: float = Field(
+        default=60.0, gt=0, le=3600, description="Seconds that a service's Retry-After is obeyed at most."
+    )
+    wait_first: float = Field(default=0.5, gt=0, le=60, description="Seconds before the first repeat of a request.")
+    wait_max: float = Field(default=30.0, gt=0, le=600, description="Seconds between two repeats at most.")
+    failures_max: int = Field(
+        default=3, ge=1, le=100, description="Requests given up in a row after which a service is left alone."
+    )
+    rest_seconds: float = Field(
+        default=60.0, gt=0, le=86400, description="Seconds until a service that was left alone is asked again."
+    )
+    retry_delays: Annotated[
+        tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+    ] = Field(
+        default=("1h", "4h", "1d", "3d", "7d"),
+        description="When a refused record is tried again with the same values; then only on request.",
+    )
+
+    @field_validator("retry_delays")
+    @classmethod
+    def _delays(cls, delays: tuple[str, ...]) -> tuple[str, ...]:
+        for delay in delays:
+            seconds_of(delay)
+        return delays
+
+    @model_validator(mode="after")
+    def _rises(self) -> Delivery:
+        if self.wait_first > self.wait_max:
+            raise ValueError("`wait_first` has to be `wait_max` or less")
+        return self
+
+    @property
+    def retry_delays_seconds(self) -> tuple[float, ...]:
+        """The delays in seconds."""
+        return tuple(seconds_of(delay) for delay in self.retry_delays)
+
+
+class ConfigFile(_Strict):
+    """The config as it is written; what a destination takes is its adapter's own business."""
+
+    source: Annotated[DuckDBSource | BigQuerySource, Field(discriminator="type")] = Field(
+        description="Where the scores come from."
+    )
+    state: LocalState = Field(default_factory=LocalState, description="What was accepted last.")
+    destinations: dict[str, dict[str, Any]] = Field(description="The accounts to sync to, by name.")
+    schedule: Schedule = Field(default_factory=Schedule, description="When syncs run that do not say it themselves.")
+    brakes: Brakes = Field(default_factory=Brakes, description="Limits that hold a plan before anything is sent.")
+    service: Service = Field(default_factory=Service, description="The HTTP side of the daemon.")
+    delivery: Delivery = Field(default_factory=Delivery, description="Repeats of requests and of refused records.")
+    mappings: str = Field(default="mappings", min_length=1, description="The folder of the mapping files.")
+
+    @field_validator("destinations")
+    @classmethod
+    def _destinations(cls, destinations: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if not destinations:
+            raise ValueError("is empty; write a section as [destinations.salesforce]")
+        return destinations
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """One `[destinations.NAME]`."""
+
+    name: str
+    kind: str
+    settings: DestinationSettings
+    """Of the adapter's own `settings_type`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that the files say, validated; every path is absolute."""
+
+    file: Path
+    folder: Path
+    source: DuckDBSource | BigQuerySource
+    state: LocalState
+    destinations: Mapping[str, Configured]
+    syncs: tuple[Sync, ...]
+    """Sorted by file, then as they stand in it."""
+    schedule: Schedule
+    """For syncs without their own."""
+    brakes: Brakes
+    service: Service
+    delivery: Delivery
+    written: tuple[Written, ...] = ()
+    """Where each sync stands in its file."""
+
+    def problem(self, sync: Sync, place: str, sentence: str) -> Problem:
+        """A problem at a path inside a sync (`fields.score`, `match`), with the file and line of it."""
+        for written in self.written:
+            if written.sync.name == sync.name:
+                return written.problem(place, sentence)
+        return Problem(f"sync {sync.name}, {place}" if place else f"sync {sync.name}", sentence)
+
+    def choose(self, names: Sequence[str]) -> tuple[Sync, ...]:
+        """The syncs of these names, each whole (`salesforce.contacts`) or a destination's; no name means all.
+
+        Raises UserError for all names that fit nothing. Their order is that of the files.
+        """
+        known = {sync.name for sync in self.syncs} | {sync.destination for sync in self.syncs}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise UserError([Problem("", self._nothing_called(name, known)) for name in unknown])
+        return tuple(sync for sync in self.syncs if not names or {sync.name, sync.destination} & set(names))
+
+    def _nothing_called(self, name: str, known: set[str]) -> str:
+        if name in self.destinations:
+            return f"The destination {name} has no syncs; write a mapping file for it."
+        guess = did_you_mean(name, known)
+        return f"There is no sync {name!r}." + (guess or f" There are {', '.join(sync.name for sync in self.syncs)}.")
+
+
+def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
+    """Read a config and its mapping files. Raises UserError with the problems of all of them.
+
+    Asks nothing of any service; `adapters` and `kinds` find the classes that know what a destination takes.
+    """
+    file = file.absolute()
+    folder = file.parent
+    problems: list[Problem] = []
+    try:
+        document = files.read(file, "Run `syncer init` to write one to start from, or name another with --config.")
+    except UserError as error:
+        if not file.is_file():
+            raise
+        problems += error.problems
+        document = None
+
+    settings, destinations = None, dict[str, Configured | None]()
+    if document is not None and not document.data:
+        sentence = "It is empty. Run `syncer init DIR` in an empty folder to see what belongs into it."
+        problems.append(Problem(files.shown_path(file), sentence))
+        document = None
+    if document is not None:
+        document, told = files.resolved(document)
+        told |= _addresses(document, told)
+        settings, found = _settings(document, told)
+        destinations, more = _destinations(document, told, adapters, kinds)
+        problems += [*told.values(), *found, *more]
+
+    mappings = mapping_files.read_all(
+        folder / (settings.mappings if settings else _mappings_of(document)),
+        settings.brakes if settings else Brakes(),
+        settings.schedule.timezone if settings else "UTC",
+    )
+    problems += mappings.problems
+    if document is not None:
+        problems += _refusals(mappings, document, destinations, adapters)
+    if problems or settings is None:
+        raise UserError(files.in_order(problems))
+    return Config(
+        file=file,
+        folder=folder,
+        source=settings.source,
+        state=settings.state.model_copy(update={"path": folder / settings.state.path}),
+        destinations={name: configured for name, configured in destinations.items() if configured},
+        syncs=tuple(written.sync for written in mappings.written),
+        schedule=settings.schedule,
+        brakes=settings.brakes,
+        service=settings.service,
+        delivery=settings.delivery,
+        written=mappings.written,
+    )
+
+
+def _settings(document: Document, told: Mapping[Spot, Problem]) -> tuple[ConfigFile | None, list[Problem]]:
+    """All sections but what is inside a destination's."""
+    try:
+        return ConfigFile.model_validate(document.data, context={"folder": document.file.parent}), []
+    except ValidationError as error:
+        return None, problems_of(error, ConfigFile, document, told=told)
+
+
+def _mappings_of(document: Document | None) -> str:
+    """The folder of the mapping files when something else in the config is wrong: they are read all the same."""
+    name = document.data.get("mappings") if document else None
+    return name if isinstance(name, str) and name else "mappings"
+
+
+def _destinations(
+    document: Document, told: Mapping[Spot, Problem], adapters: Adapters, kinds: Kinds
+) -> tuple[dict[str, Configured | None], list[Problem]]:
+    """Every `[destinations.NAME]`; None for one that has problems."""
+    configured: dict[str, Configured | None] = {}
+    problems: list[Problem] = []
+    sections = document.data.get("destinations")
+    for name, section in sections.items() if isinstance(sections, dict) else []:
+        spot: Spot = ("destinations", name)
+        configured[name] = None
+        if not isinstance(section, dict):
+            continue  # The validation of the whole has said that it has to be a table.
+        try:
+            check_name(name)
+        except ValueError as error:
+            problems.append(document.problem(spot, str(error)))
+        kind = section.get("type", name)
+        if not isinstance(kind, str):
+            problems.append(document.problem((*spot, "type"), f"has to be a text, not {shown(kind)}"))
+            continue
+        try:
+            adapter = adapters(kind)
+        except KeyError:
+            at = (*spot, "type") if "type" in section else spot
+            problems.append(document.problem(at, _unknown_kind(kind, kinds(), is_written="type" in section)))
+            continue
+        except (ImportError, TypeError) as error:
+            sentence = f"the adapter {kind!r} cannot be used ({error}); ask whoever made its package"
+            problems.append(document.problem(spot, sentence))
+            continue
+        try:
+            settings = adapter.settings_type.model_validate(section)
+        except ValidationError as error:
+            problems += problems_of(error, adapter.settings_type, document, spot, told)
+            continue
+        configured[name] = Configured(name, kind, settings.model_copy(update={"type": kind}))
+    return configured, problems
+
+
+def _unknown_kind(kind: str, kinds: Sequence[str], *, is_written: bool) -> str:
+    guess = did_you_mean(kind, kinds) or f" There are {one_of(list(kinds)).replace(' or ', ' and ')}."
+    if is_written:
+        return f"{kind!r} is not a kind of destination.{guess}"
+    return f"{kind!r} is not a kind of destination, so the section needs a `type`.{guess}"
+
+
+def _addresses(document: Document, told: Mapping[Spot, Problem]) -> dict[Spot, Problem]:
+    """What is wrong with addresses, wherever they are: settings called `endpoint`, or whose names end in `_url`."""
+    return {
+        spot: document.problem(spot, sentence)
+        for spot, text in _texts(document.data, ())
+        if re.search(r"(^|_)(url|endpoint)$", str(spot[-1])) and spot not in told and (sentence := _wrong_address(text))
+    }
+
+
+def _texts(value: Any, spot: Spot) -> Iterator[tuple[Spot, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts(inner, (*spot, key))
+    elif isinstance(value, str):
+        yield spot, value
+
+
+def _wrong_address(text: str) -> str:
+    """What is wrong with an address; empty when nothing is. Says the host at most: the rest may be a secret."""
+    try:
+        address = urlsplit(text)
+        host, _ = address.hostname or "", address.port
+    except ValueError:
+        return "is not an address; write one as https://host.example.com"
+    if address.scheme not in ("https", "http") or not host or re.search(r"\s", text):
+        return "is not a whole address; write one as https://host.example.com"
+    if "@" in address.netloc:
+        return "has a user name or password in it; take it out, there are settings for it"
+    if address.scheme == "http" and not is_loopback(host):
+        return f"plain http is allowed for this machine only (localhost, 127.0.0.1) and not for {host}; write https"
+    return ""
+
+
+def _refusals(
+    mappings: Mappings, document: Document, destinations: Mapping[str, Configured | None], adapters: Adapters
+) -> Iterator[Problem]:
+    """What is wrong between the files: destinations that are not configured, and what adapters refuse."""
+    for mapping, name in mappings.destinations:
+        if destinations and name not in destinations:
+            guess = did_you_mean(name, destinations) or f" Add the section [destinations.{name}] to it."
+            place = files.shown_path(document.file)
+            yield mapping.problem(("destination",), f"{place} has no destination {name!r}.{guess}")
+    silent = {
+        name: _silent(adapters(configured.kind), configured) for name, configured in destinations.items() if configured
+    }
+    for written in mappings.written:
+        destination = silent.get(written.sync.destination)
+        if destination is None:
+            continue
+        for problem in destination.refuse(written.sync):
+            # A setting's secret may have found its way into an adapter's sentence; the config knows them all.
+            sentence = document.without_secrets(problem.sentence)
+            yield written.problem(problem.place, sentence)
+
+
+class _Shut(Gate):
+    """A gate that lets nothing through."""
+
+    def __init__(self) -> None:
+        """No pace is kept, and so no thread is started that would watch over it."""
+
+    def pass_through(self, stop: threading.Event) -> None:
+        raise Stopping
+
+
+def _silent(adapter: type[Destination], configured: Configured) -> Destination:
+    """A destination that can judge a mapping and cannot ask its service anything."""
+    transport = Transport(_Shut(), title=adapter.title, stop=threading.Event())
+    return adapter(configured.name, configured.settings, transport)

@@ -1,0 +1,183 @@
+"""The JSON form of results. What people read is rendered from these same documents."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from syncer.control import Control, Parked, Run
+from syncer.delivery import MISSING
+from syncer.errors import Problem
+from syncer.mapping import Sync
+from syncer.plan import Change, Hold, Plan, change_document
+from syncer.run import Report
+
+Document = dict[str, Any]
+
+
+def moment(seconds: float | None) -> str | None:
+    """RFC 3339 in UTC, of seconds since 1970."""
+    if seconds is None:
+        return None
+    text = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+    return text.replace("+00:00", "Z")
+
+
+def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str] = ()) -> Document:
+    """One sync of `diff --json`. `limit` cuts the lists of changes and invalid rows, `keys` picks from them."""
+    changes: Iterable[Change] = plan.changes_of(keys) if keys else plan.changes()
+    listed = []
+    for number, change in enumerate(changes):
+        if limit is not None and number >= limit:
+            break
+        listed.append(change_document(plan.sync, change))
+    invalid = [one for one in plan.invalid_rows if not keys or one.key in keys]
+    return {
+        "sync": plan.sync.name,
+        "destination_title": title,
+        "object": plan.sync.object,
+        "source": plan.sync.source or "query",
+        "plan": plan.digest,
+        "rows": plan.rows,
+        "known": plan.known,
+        "counts": plan.counts,
+        "nonfinite": plan.not_finite,
+        "requests": plan.requests,
+        "bytes_read": plan.bytes_read,
+        "price": plan.price,
+        "holds": [hold(one) for one in plan.holds],
+        "changes": listed,
+        "invalid": [
+            {"key": one.key, "reason": one.reason, "sentence": one.sentence} for one in invalid[: limit or len(invalid)]
+        ],
+        "error": None,
+    }
+
+
+def hold(one: Hold) -> Document:
+    """A brake that holds."""
+    return {"brake": one.brake, "limit": one.limit, "found": one.found, "sentence": one.sentence}
+
+
+def sync(report: Report) -> Document:
+    """One sync of `sync --json`."""
+    delivered = report.delivered
+    return {
+        "sync": report.sync.name,
+        "run": None if report.run is None else str(report.run),
+        "result": report.result,
+        **delivered.counts,
+        "requests": report.requests,
+        "seconds": round(report.seconds, 3),
+        "error": report.error,
+        "holds": [hold(one) for one in report.holds],
+        "released": report.released,
+        "reasons": [
+            {
+                "result": result,
+                "code": code,
+                "count": count,
+                "sentence": _reason(report.sync, code, delivered.samples.get((result, code), "")),
+            }
+            for (result, code), count in delivered.reasons.most_common()
+        ],
+    }
+
+
+def failed(name: str, error: str) -> Document:
+    """One sync of `sync --json` whose run could not begin."""
+    counts = dict.fromkeys(("planned", "accepted", "rejected", "deferred", "unsent", "requests"), 0)
+    return {
+        "sync": name, "run": None, "result": "failed", **counts, "seconds": 0.0, "error": error,
+        "holds": [], "released": [], "reasons": [],
+    }  # fmt: skip
+
+
+def _reason(sync: Sync, code: str, sample: str) -> str:
+    if code == MISSING:
+        return f'No such {sync.object} at the destination, and missing = "skip".'
+    return sample
+
+
+def run(one: Run) -> Document:
+    """One line of the journal."""
+    return {
+        "run": str(one.id),
+        "started": moment(one.started),
+        "finished": moment(one.finished),
+        "result": one.result,
+        "planned": one.planned,
+        "accepted": one.accepted,
+        "rejected": one.rejected,
+        "deferred": one.deferred,
+        "unsent": one.unsent,
+        "requests": one.requests,
+        "plan": one.digest,
+        "released": one.released,
+        "trigger": one.facts.get("trigger"),
+        "error": one.error,
+    }
+
+
+def status(
+    sync: Sync,
+    control: Control | None,
+    *,
+    known: int,
+    holder: str | None,
+    next_run: datetime.datetime | None,
+    modified: datetime.datetime | None,
+    runs_max: int = 10,
+) -> Document:
+    """One sync of `status --json`."""
+    runs = control.runs(sync.name, runs_max) if control else []
+    last = runs[0] if runs else None
+    if last is None:
+        state = "never run"
+    elif last.result == "running":
+        state = "running" if holder else "failed"
+    else:
+        state = "ok" if last.result == "done" else last.result
+    document = run(last) if last else None
+    if document and last and last.result == "running" and not holder:
+        document |= {
+            "result": "failed",
+            "error": "The process was killed in this run; the next run goes on from what is known.",
+        }
+    return {
+        "sync": sync.name,
+        "state": state,
+        "running": holder,
+        "last_run": document,
+        "next_run": _instant(next_run),
+        "source_modified": _instant(modified),
+        "known": known,
+        "parked": len(control.parked(sync.name)) if control else 0,
+        "counts": last.facts.get("counts") if last else None,
+        "holds": last.facts.get("holds", []) if last and last.result == "held" else [],
+        "runs": [run(one) for one in runs],
+    }
+
+
+def _instant(value: datetime.datetime | None) -> str | None:
+    return moment(value.timestamp()) if value else None
+
+
+def parked(sync: Sync, one: Parked) -> Document:
+    """One parked record."""
+    return {
+        "sync": sync.name,
+        "key": one.key,
+        "code": one.code,
+        "message": one.message,
+        "attempts": one.attempts,
+        "since": moment(one.first_at),
+        "last_try": moment(one.last_at),
+        "next_try": moment(one.next_at),
+    }
+
+
+def problem(one: Problem) -> Document:
+    """Something that a person has to mend."""
+    return {"place": one.place, "sentence": one.sentence}

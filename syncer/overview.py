@@ -1,0 +1,48 @@
+"""Where every sync stands: what `status` and the service show. Reads only."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from syncer import documents, schedule
+from syncer.control import Control
+from syncer.errors import StateDamaged, SyncerError
+from syncer.mapping import Sync
+from syncer.run import Engine
+from syncer.state import State, known
+
+
+def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
+    """The document of `status --json`. Raises StateDamaged when the control store cannot be read."""
+    control = Control.look(engine.config.state.path)
+    try:
+        return {"syncs": [_one(engine, sync, control) for sync in syncs]}
+    finally:
+        if control:
+            control.close()
+
+
+def _one(engine: Engine, sync: Sync, control: Control | None) -> dict[str, Any]:
+    state = State(engine.config.state.path, sync.name)
+    try:
+        modified = engine.source.modified(sync)
+    except SyncerError:
+        # A warehouse out of reach is `check`'s and the next run's business; what is remembered can still be shown.
+        modified = None
+    try:
+        count = known(state, control, len(sync.match)) if control else 0
+    except StateDamaged:
+        count = 0
+    return documents.status(
+        sync, control, known=count, holder=state.holder(), next_run=_next_run(engine, sync, control), modified=modified
+    )
+
+
+def _next_run(engine: Engine, sync: Sync, control: Control | None) -> datetime.datetime | None:
+    plan = schedule.parse(sync.schedule) if sync.schedule else engine.config.schedule
+    runs = control.runs(sync.name) if control else []
+    now = datetime.datetime.now(datetime.UTC)
+    last = datetime.datetime.fromtimestamp(runs[0].started, datetime.UTC) if runs else None
+    return max(now, schedule.next_run(plan, last)) if last else now

@@ -1,0 +1,213 @@
+"""A plan as people read it: only what differs, old → new, the signs that occur explained, one line of counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from syncer.report import words
+from syncer.report.layout import hanging, indented
+
+SIGNS = {"new": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red"), "invalid": ("!", "magenta")}
+LEGEND = {"new": "new", "changed": "changed", "removed": "gone from the source", "invalid": "invalid, stays here"}
+COUNTS = ("new", "changed", "removed", "unchanged", "parked", "invalid")
+
+SAMPLES_MAX = 3
+"""New records that are shown where there are more of them than the limit: the first night."""
+INVALID_KEYS_MAX = 3
+
+Document = Mapping[str, Any]
+
+
+def diff(document: Document, console: Console, limit: int = 20) -> None:
+    """Print the document of `diff --json`; at most `limit` changes and as many reasons a sync."""
+    syncs = document["syncs"]
+    legend = _legend(syncs)
+    if legend:
+        console.print(legend)
+        console.print()
+    for sync in syncs:
+        _one(sync, console, limit)
+        console.print()
+    indented(console, _total(syncs), 0)
+
+
+def _one(sync: Document, console: Console, limit: int) -> None:
+    console.print(_heading(sync), no_wrap=True, overflow="ellipsis")
+    if sync.get("error"):
+        hanging(console, Text("failed", "bold red"), sync["error"])
+        return
+    changes = sync.get("changes", [])
+    if changes:
+        _changes(sync, changes, console, limit)
+    if sync.get("invalid"):
+        _invalid(sync, console, limit)
+    if sync.get("nonfinite"):
+        many = words.counted(sync["nonfinite"], "number")
+        console.print(Text(f"  {many} of the source are NaN or infinite and count as null.", "magenta"))
+    for hold in sync.get("holds", []):
+        hanging(console, Text(f"HELD by {words.printable(hold['brake'])}", "bold red"), hold["sentence"])
+    if sync.get("holds"):
+        console.print("  Nothing of this plan is sent. If it is what you want, release it, this once:")
+        console.print(Text(f"    syncer sync {words.printable(sync['sync'])} --release", "bold"))
+    console.print(_counts(sync))
+
+
+def _heading(sync: Document) -> Text:
+    text = Text.assemble((words.printable(sync["sync"]), "bold"))
+    place = " in ".join(words.printable(str(sync[part])) for part in ("object", "destination_title") if sync.get(part))
+    if sync.get("source") and place:
+        text.append(f"   {words.printable(sync['source'])} → {place}", "dim")
+    return text
+
+
+def _changes(sync: Document, changes: Sequence[Document], console: Console, limit: int) -> None:
+    shown = _shown(sync, changes, limit)
+    lines = [_line(change) for change in shown]
+    # One form for all records of a sync: a line each when every line fits, otherwise a line per field.
+    roomy = all(
+        cell_len(line.plain) <= console.width - 2
+        for change, line in zip(shown, lines, strict=True)
+        if change["kind"] != "new"
+    )
+    for change, line in zip(shown, lines, strict=True):
+        if roomy or change["kind"] == "new":
+            console.print(Text("  ").append_text(line), no_wrap=True, overflow="ellipsis")
+        else:
+            _block(change, console)
+    counts = sync["counts"]
+    planned = counts["new"] + counts["changed"] + counts["removed"]
+    if planned > len(shown):
+        of = {kind: counts[kind] - sum(change["kind"] == kind for change in shown) for kind in COUNTS[:3]}
+        rest = ", ".join(f"{words.number(count)} {kind}" for kind, count in of.items() if count)
+        console.print(Text(f"    … and {rest} that are not shown", "dim"))
+
+
+def _shown(sync: Document, changes: Sequence[Document], limit: int) -> list[Document]:
+    """Changed and removed records first in line for the places; thousands of new ones look much alike."""
+    others = [change for change in changes if change["kind"] != "new"][:limit]
+    places = limit - len(others)
+    if sync["counts"]["new"] > limit:
+        places = min(places, SAMPLES_MAX)
+    chosen = {id(change) for change in others}
+    new = [change for change in changes if change["kind"] == "new"][: max(0, places)]
+    chosen |= {id(change) for change in new}
+    return [change for change in changes if id(change) in chosen]
+
+
+def _sign(kind: str) -> Text:
+    sign, style = SIGNS[kind]
+    return Text.assemble((sign, f"bold {style}"))
+
+
+def _head(change: Document) -> Text:
+    head = _sign(change["kind"]).append(" " + words.key(change["key"]))
+    if change.get("rescored"):
+        head.append(" re-scored", "dim")
+    return head
+
+
+def _line(change: Document) -> Text:
+    line = _head(change)
+    for number, (name, field) in enumerate(change["fields"].items()):
+        line.append("   " if number == 0 else ", ")
+        line.append(words.printable(name) + " ", "dim")
+        line.append_text(_field(change, field))
+    return line
+
+
+def _block(change: Document, console: Console) -> None:
+    console.print(Text("  ").append_text(_head(change)), no_wrap=True, overflow="ellipsis")
+    names = {name: words.printable(name) for name in change["fields"]}
+    width = max((cell_len(name) for name in names.values()), default=0)
+    for name, field in change["fields"].items():
+        pad = " " * (width - cell_len(names[name]) + 2)
+        line = Text("      ").append(names[name] + pad, "dim").append_text(_field(change, field))
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _field(change: Document, field: Document) -> Text:
+    after = words.value(field.get("after")) if "after" in field else Text("(deleted)", "dim")
+    if change["kind"] == "new" and field.get("before") is None:
+        return Text().append_text(after)
+    before = words.value(field["before"]) if "before" in field else Text("(never sent)", "dim")
+    return Text().append_text(before).append(" → ", "dim").append_text(after)
+
+
+def _invalid(sync: Document, console: Console, limit: int) -> None:
+    """Grouped by reason and sentence, with a few of the keys: one cause is usually behind many rows."""
+    groups: dict[str, list[Document]] = {}
+    for row in sync["invalid"]:
+        groups.setdefault(row["reason"], []).append(row)
+    for reason, rows in list(groups.items())[:limit]:
+        keys = [words.key(key) for key in dict.fromkeys(row["key"] for row in rows) if key is not None]
+        some = ", ".join(keys[:INVALID_KEYS_MAX]) + (", …" if len(keys) > INVALID_KEYS_MAX else "")
+        label = Text("  ").append_text(_sign("invalid"))
+        label.append(f" {words.printable(reason.replace('_', ' '))}: {words.counted(len(rows), 'row')}")
+        if some:
+            label.append(f" ({some})", "dim")
+        console.print(label, no_wrap=True, overflow="ellipsis")
+        indented(console, Text(words.sentence(rows[0]["sentence"]), "dim"), 4)
+    more = sync["counts"]["invalid"] - len(sync["invalid"])
+    if more > 0:
+        console.print(Text(f"  … and {words.number(more)} more invalid rows", "dim"))
+
+
+def _counts(sync: Document) -> Text:
+    counts = sync["counts"]
+    if not any(counts[kind] for kind in COUNTS[:3]):
+        text = Text.assemble(("  No changes.", "bold green"))
+        text.append(
+            f" All {words.counted(sync['rows'], 'row')} of {words.printable(str(sync.get('source') or 'the source'))} "
+            f"were compared with {words.counted(sync['known'], 'known record')}.",
+            "not bold default",
+        )
+        rest = [f"{words.number(counts[kind])} {kind}" for kind in ("parked", "invalid") if counts[kind]]
+        return text.append(f" {', '.join(rest)}." if rest else "")
+    text = Text("  " + ", ".join(_parts(counts)))
+    return text.append(f" · {words.counted(sync['requests'], 'request')}", "bold")
+
+
+def _parts(counts: Document) -> Iterator[str]:
+    for kind in COUNTS:
+        if counts.get(kind):
+            rescored = kind == "changed" and counts.get("rescored")
+            yield f"{words.number(counts[kind])} {kind}" + (
+                f" ({words.number(rescored)} re-scored)" if rescored else ""
+            )
+
+
+def _legend(syncs: Sequence[Document]) -> Text | None:
+    occurring = {change["kind"] for sync in syncs for change in sync.get("changes", [])}
+    if any(sync.get("invalid") for sync in syncs):
+        occurring.add("invalid")
+    legend = Text()
+    for kind, meaning in LEGEND.items():
+        if kind in occurring:
+            legend.append("   " if legend else "").append_text(_sign(kind)).append(f" {meaning}", "dim")
+    return legend or None
+
+
+def _total(syncs: Sequence[Document]) -> Text:
+    """The last line: what all syncs together would do, or that there is nothing to do."""
+    if not syncs:
+        return Text("No syncs, so nothing was compared.")
+    compared = [sync for sync in syncs if not sync.get("error")]
+    sums = {kind: sum(sync["counts"].get(kind, 0) for sync in compared) for kind in (*COUNTS, "rescored")}
+    over = words.counted(len(syncs), "sync")
+    if not any(sums[kind] for kind in COUNTS[:3]) and len(compared) == len(syncs):
+        rows = words.counted(sum(sync["rows"] for sync in compared), "row")
+        return Text(f"No changes. {rows} of {over} were compared with what the destinations last accepted.", "bold")
+    parts = ", ".join(_parts({**sums, "unchanged": 0})) or "no changes"
+    requests = words.counted(sum(sync["requests"] for sync in compared), "request")
+    text = Text.assemble((f"Plan of {over}: {parts} · {requests}.", "bold"))
+    held = sum(bool(sync.get("holds")) for sync in compared)
+    if held:
+        text.append(f" {held} held.", "bold red")
+    if len(compared) < len(syncs):
+        text.append(f" {len(syncs) - len(compared)} failed.", "bold red")
+    return text.append(" Nothing was sent.", "dim")

@@ -1,0 +1,164 @@
+"""Queries as jobs under ids of our own, so that an answer that got lost is found again and nothing is paid twice."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import secrets
+import time
+from dataclasses import dataclass
+
+from google.api_core import exceptions as api
+from google.api_core import retry as repeating
+from google.cloud import bigquery
+
+from syncer.errors import ServiceUnavailable
+from syncer.sources.bigquery.faults import TRANSIENT, JobFailed, reason_of
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long and how often BigQuery is asked again; every number of seconds has a test that shortens it."""
+
+    repeat_seconds: float = 600.0
+    """One request is repeated for so long."""
+    wait_first_seconds: float = 0.5
+    """The first pause before repeating; it doubles from pause to pause, up to `wait_max_seconds`."""
+    wait_max_seconds: float = 30.0
+    conflict_seconds: float = 180.0
+    """For so long a job that exists already may hide from the question for it."""
+    job_seconds: float = 3600.0
+    """A query that takes longer is cancelled."""
+    job_attempts: int = 4
+    """How often a query that failed for a passing reason is run, each time under a new id."""
+    stream_resumes: int = 6
+    """How often in a row a stream that broke off or fell silent is taken up again without a row between."""
+
+    def pause(self, times: int) -> float:
+        """Seconds before the next try, after so many that failed in a row."""
+        return float(min(self.wait_first_seconds * 2 ** (times - 1), self.wait_max_seconds))
+
+    @property
+    def retry(self) -> repeating.Retry:
+        """The library's own rule for what is repeated, with our times."""
+        return bigquery.DEFAULT_RETRY.with_timeout(self.repeat_seconds).with_delay(
+            initial=self.wait_first_seconds, maximum=self.wait_max_seconds
+        )
+
+    @property
+    def session_retry(self) -> repeating.Retry:
+        """The same for the gRPC interface, whose passing errors have no reason but a code."""
+        return repeating.Retry(
+            predicate=repeating.if_exception_type(
+                api.DeadlineExceeded, api.InternalServerError, api.ServiceUnavailable, api.Unknown
+            ),
+            initial=self.wait_first_seconds,
+            maximum=self.wait_max_seconds,
+            timeout=self.repeat_seconds,
+        )
+
+
+def label(text: str) -> str:
+    """Text as a label's value: lower case, at most 63 characters."""
+    return re.sub(r"[^a-z0-9_-]", "_", text.lower())[:63]
+
+
+class Jobs:
+    """The query jobs of one read."""
+
+    def __init__(
+        self,
+        client: bigquery.Client,
+        sync: str,
+        *,
+        bytes_billed_max: int | None,
+        timeout: float,
+        patience: Patience,
+    ) -> None:
+        self._client = client
+        self._labels = {"app": "syncer", "sync": label(sync)}
+        self._bytes_billed_max = bytes_billed_max
+        self._timeout = timeout
+        self._patience = patience
+        started = datetime.datetime.now(datetime.UTC)
+        run = f"{started:%Y%m%dT%H%M%S}{secrets.token_hex(4)}"
+        self._id = f"{re.sub('[^A-Za-z0-9_-]', '-', sync)}_{run}"
+
+    def analyse(self, sql: str) -> bigquery.QueryJob:
+        """What the query would return and read; costs nothing and reads no row."""
+        config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False, labels=self._labels)
+        return self._client.query(
+            sql, job_config=config, retry=self._patience.retry, timeout=self._timeout, job_retry=None
+        )
+
+    def run(self, sql: str, step: str) -> bigquery.QueryJob:
+        """The finished job; a passing failure is repeated under the next attempt's id. Raises JobFailed."""
+        attempt = 0
+        while True:
+            attempt += 1
+            job_id = f"{self._id}_{step}_{attempt}"
+            try:
+                job = self._begun(job_id, sql)
+                self._wait(job)
+            except (api.GoogleAPICallError, JobFailed) as error:
+                if reason_of(error) not in TRANSIENT or attempt >= self._patience.job_attempts:
+                    raise
+            else:
+                return job
+            time.sleep(self._patience.pause(attempt))
+
+    def _begun(self, job_id: str, sql: str) -> bigquery.QueryJob:
+        config = bigquery.QueryJobConfig(
+            labels=self._labels,
+            use_query_cache=False,
+            job_timeout_ms=round(self._patience.job_seconds * 1000),
+        )
+        if self._bytes_billed_max is not None:
+            # Left unset without a cap: the library would write None as the text "None".
+            config.maximum_bytes_billed = self._bytes_billed_max
+        try:
+            return self._client.query(
+                sql,
+                job_id=job_id,
+                job_config=config,
+                location=self._client.location,
+                retry=self._patience.retry,
+                timeout=self._timeout,
+                job_retry=None,
+            )
+        except api.Conflict:
+            return self._known(job_id, sql)
+
+    def _known(self, job_id: str, sql: str) -> bigquery.QueryJob:
+        """The job that an answer which got lost was about; for a while BigQuery may deny that there is one."""
+        deadline = time.monotonic() + self._patience.conflict_seconds
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                job = self._client.get_job(
+                    job_id, location=self._client.location, retry=self._patience.retry, timeout=self._timeout
+                )
+                break
+            except api.NotFound:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(self._patience.pause(tries))
+        if not isinstance(job, bigquery.QueryJob) or job.query != sql:
+            raise ServiceUnavailable(
+                f"BigQuery has another job of the id {job_id}. The next run takes another id.", doubt=False
+            )
+        return job
+
+    def _wait(self, job: bigquery.QueryJob) -> None:
+        # Not `job.result()`: it gives every request the time of the whole wait, and one that gets no answer hangs.
+        deadline = time.monotonic() + self._patience.job_seconds
+        polls = 0
+        while not job.done(retry=self._patience.retry, timeout=self._timeout):
+            if time.monotonic() > deadline:
+                job.cancel(retry=self._patience.retry, timeout=self._timeout)
+                raise JobFailed({"reason": "timeout"})
+            polls += 1
+            time.sleep(min(self._patience.pause(polls), 5.0))
+        if job.error_result:
+            raise JobFailed(job.error_result)

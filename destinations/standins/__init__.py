@@ -16,7 +16,7 @@ def standins() -> dict[str, type[StandIn]]:
     """Kind of destination → class of its stand-in."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        if module.name != "server":
+        if module.name != "server" and not module.ispkg:
             loaded = importlib.import_module(f"{__name__}.{module.name}")
             found[module.name] = loaded.STAND_IN
     return found

@@ -1,0 +1,200 @@
+"""Requests under `/services/data/vNN.N/`, through the vendor's library on a session of our transport.
+
+The library is given a ready token and never logs in itself: its own renewal loses the headers of the repeated
+request and may recurse without end. Its exceptions hold addresses and bodies, so they end here.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.adapters import BaseAdapter
+from simple_salesforce.api import Salesforce
+from simple_salesforce.exceptions import SalesforceError, SalesforceExpiredSession
+
+from destinations.salesforce_parts.login import TITLE, Login, Token
+from destinations.salesforce_parts.settings import SalesforceSettings
+from syncer.errors import DestinationUnusable, ServiceUnavailable
+from syncer.transport import Transport
+
+NOWHERE = "instance.invalid"
+"""The host that the library believes in; a name that can never resolve, should a request miss the door."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One error of an answer. `code` is free of data; `message` may hold people's data and is never logged."""
+
+    code: str
+    message: str
+    fields: tuple[str, ...]
+
+
+class Refusal(Exception):
+    """An answer that is no success, or (status 200) one that cannot be read."""
+
+    def __init__(self, status: int, faults: tuple[Fault, ...]) -> None:
+        super().__init__(f"{status} {', '.join(fault.code for fault in faults)}")
+        self.status = status
+        self.faults = faults
+
+    @property
+    def code(self) -> str:
+        """The first error's code, or the status when the body names none (a page of HTML)."""
+        return self.faults[0].code if self.faults else str(self.status)
+
+    @property
+    def message(self) -> str:
+        """The first error's words."""
+        return self.faults[0].message if self.faults else ""
+
+
+class _ExpiredError(Exception):
+    """401, whatever its body looks like."""
+
+
+class _Door(BaseAdapter):
+    """Leads the library, which knows `https://HOST/` only, to the whole address that the token named."""
+
+    def __init__(self, transport: Transport, base_url: str) -> None:
+        super().__init__()
+        self._transport = transport
+        self._base_url = base_url
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        address = request.url or ""
+        if not address.startswith(f"https://{NOWHERE}/"):
+            raise DestinationUnusable(f"{TITLE}: a request to another host than the instance's was prevented.")
+        request.url = self._base_url + address.removeprefix(f"https://{NOWHERE}")
+        return self._transport.send(request, *args, **options)
+
+    def close(self) -> None:
+        """The transport is shared and outlives this door."""
+
+
+class Client:
+    """One destination's requests. Thread-safe: the library's objects are kept one per thread."""
+
+    def __init__(self, settings: SalesforceSettings, transport: Transport) -> None:
+        self._version = settings.api_version
+        self._transport = transport
+        self._login = Login(settings, transport)
+        self._local = threading.local()
+        self.usage = ""
+        """Requests used of those allowed in 24 hours, as the newest answer said it: `18/5000`."""
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The answer's JSON; None when it is empty. `path` is below the version and percent-encoded.
+
+        An expired token is renewed once, and the request repeated once with all its headers. Raises Refusal,
+        DestinationUnusable for a second 401 in a row, and whatever the transport raises.
+        """
+        token = self._login.token()
+        try:
+            return self._ask(token, method, path, params, json, headers)
+        except _ExpiredError:
+            token = self._login.renewed(token)
+        try:
+            return self._ask(token, method, path, params, json, headers)
+        except _ExpiredError:
+            raise self._login.give_up() from None
+
+    def read(self, path: str, **params: str) -> dict[str, Any]:
+        """GET of something that is an object. Raises Refusal, ServiceUnavailable when it is something else."""
+        answer = self.call("GET", path, params=params)
+        if not isinstance(answer, dict):
+            raise unreadable()
+        return answer
+
+    def unusable(self, refusal: Refusal) -> DestinationUnusable:
+        """The error for a refusal that no record is to blame for."""
+        code, status = refusal.code, refusal.status
+        if code in SENTENCES:
+            sentence = SENTENCES[code].format(usage=f" ({self.usage})" if self.usage else "")
+        else:
+            sentence = SENTENCES.get(status, "Run `syncer check` to see what it dislikes.")
+        return DestinationUnusable(f"{TITLE} refused a request ({status}, {code}). {sentence}")
+
+    def _ask(
+        self,
+        token: Token,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        json: Any,
+        headers: Mapping[str, str] | None,
+    ) -> Any:
+        library = self._library(token)
+        try:
+            return library.restful(path, dict(params or {}), method, json=json, headers=dict(headers or {}))
+        except SalesforceExpiredSession:
+            raise _ExpiredError from None
+        except SalesforceError as error:
+            raise Refusal(error.status, faults(error.content)) from None
+        except (ValueError, TypeError):
+            # Success by its status, but the body is no JSON, or JSON without a length.
+            raise Refusal(200, ()) from None
+
+    def _library(self, token: Token) -> Salesforce:
+        if getattr(self._local, "token", None) is not token:
+            session = self._transport.session()
+            session.mount("https://", _Door(self._transport, token.base_url))
+            session.hooks["response"].append(self._note_usage)
+            self._local.library = Salesforce(
+                session_id=token.text, instance=NOWHERE, version=self._version, session=session
+            )
+            self._local.token = token
+        library: Salesforce = self._local.library
+        return library
+
+    def _note_usage(self, answer: requests.Response, *_: Any, **__: Any) -> None:
+        found = re.match(r"api-usage=(\d+/\d+)", answer.headers.get("Sforce-Limit-Info", ""))
+        if found:
+            self.usage = found[1]
+
+
+SENTENCES: Mapping[str | int, str] = {
+    "REQUEST_LIMIT_EXCEEDED": "The org's requests of the last 24 hours are used up{usage}; later runs go on by itself.",
+    "API_DISABLED_FOR_ORG": "This edition of Salesforce has no API; it can be bought.",
+    "API_CURRENTLY_DISABLED": "The org's API is switched off; ask its administrator.",
+    "TXN_SECURITY_METERING_ERROR": "A transaction security policy of the org forbids it; ask its administrator.",
+    "INSUFFICIENT_ACCESS": "The user lacks a right; give it a permission set with the API, the object and the fields.",
+    403: "The user lacks a right; give it a permission set with the API, the object and the fields.",
+    404: "The object, the field in the address, or the API version does not exist, or the user may not see it.",
+    410: "This API version is retired; set `api_version` to a newer one.",
+}
+"""Code of an error, or else the status → the next step.
+
+https://developer.salesforce.com/docs/platform/api-rest/guide/errorcodes.html
+"""
+
+
+def faults(content: Any) -> tuple[Fault, ...]:
+    """The errors of an answer: `errorCode` in single calls, `statusCode` in Collections; none in HTML."""
+    found = content if isinstance(content, list) else []
+    return tuple(_fault(one) for one in found if isinstance(one, dict))
+
+
+def _fault(error: Mapping[str, Any]) -> Fault:
+    code = str(error.get("errorCode") or error.get("statusCode") or "")
+    named = error.get("fields")
+    fields = tuple(str(name) for name in named) if isinstance(named, list) else ()
+    return Fault(code if re.fullmatch(r"\w{1,80}", code) else "UNKNOWN", str(error.get("message") or ""), fields)
+
+
+def unreadable() -> ServiceUnavailable:
+    """The error for an answer to a read that is no JSON, or lacks what it must have."""
+    return ServiceUnavailable(f"{TITLE} gave an answer that cannot be read.", doubt=False)

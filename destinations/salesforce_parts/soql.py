@@ -1,0 +1,144 @@
+"""Look-ups: which record Ids have these values in that field.
+
+Text is quoted by the vendor's library; names of objects and fields were held against a pattern before.
+https://developer.salesforce.com/docs/platform/api-rest/guide/resources-query.html
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from simple_salesforce.format import format_soql
+
+from destinations.salesforce_parts.client import Client, unreadable
+
+LEAD = "Lead"
+VALUES_MAX = 100
+QUERY_BYTES_MAX = 8_000
+"""Of the query as it stands in the address, percent-encoded. The service takes 16,384 bytes with all headers."""
+
+BASE32 = string.ascii_uppercase + "012345"
+"""The alphabet of the three characters that make an Id safe where case is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """The field of a match, and how its values are written and compared."""
+
+    name: str
+    is_number: bool = False
+    is_case_sensitive: bool = False
+
+    def fold(self, value: Any) -> str:
+        """The form in which two values are equal if the service would find the same record by them."""
+        if self.is_number:
+            try:
+                return format(Decimal(str(value)).normalize(), "f")
+            except InvalidOperation:
+                return str(value)
+        text = str(value).strip()
+        return text if self.is_case_sensitive else text.casefold()
+
+    def value(self, text: str) -> str | int | float:
+        """The match's text as the service wants it in a record or a query."""
+        if not self.is_number:
+            return text
+        try:
+            number = Decimal(text)
+        except InvalidOperation:
+            return text
+        return int(number) if number == number.to_integral_value() else float(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One query for many values of one field."""
+
+    soql: str
+    folded: frozenset[str]
+    """The values it asks for, folded."""
+
+
+def lookups(
+    object_name: str, identifier: Identifier, texts: Iterable[str], *, is_converted: bool = False
+) -> list[Lookup]:
+    """The queries for these values, each within both limits; equal values are asked for once.
+
+    Of leads they find only those that are not converted yet, or those that are.
+    """
+    # A converted lead cannot be written, and its person lives on as a contact.
+    rest = f" AND IsConverted = {str(is_converted).lower()}" if object_name == LEAD else ""
+
+    def soql(values: Iterable[str | int | float]) -> str:
+        return format_soql(
+            "SELECT Id, {field:literal} FROM {object:literal} WHERE {field:literal} IN {values}{rest:literal}",
+            field=identifier.name,
+            object=object_name,
+            values=list(values),
+            rest=rest,
+        )
+
+    values = {identifier.fold(text): identifier.value(text) for text in texts}
+    room = QUERY_BYTES_MAX - len(quote_plus(soql([])))
+    found: list[Lookup] = []
+    piece: dict[str, str | int | float] = {}
+    taken = 0
+    for folded, value in values.items():
+        weight = len(quote_plus(format_soql("{}", value) + ","))
+        if piece and (len(piece) == VALUES_MAX or taken + weight > room):
+            found.append(Lookup(soql(piece.values()), frozenset(piece)))
+            piece, taken = {}, 0
+        piece[folded] = value
+        taken += weight
+    if piece:
+        found.append(Lookup(soql(piece.values()), frozenset(piece)))
+    return found
+
+
+def find(client: Client, identifier: Identifier, lookup: Lookup) -> dict[str, list[str]]:
+    """Folded value → Ids of the records that have it; values that no record has are absent.
+
+    Raises Refusal, ServiceUnavailable when pages are missing or unreadable, and whatever the client raises.
+    """
+    found: dict[str, list[str]] = {}
+    records = 0
+    page = client.read("query", q=lookup.soql)
+    while True:
+        try:
+            for record in page["records"]:
+                found.setdefault(identifier.fold(record[identifier.name]), []).append(str(record["Id"]))
+            records += len(page["records"])
+            is_done, is_whole = page["done"] is True, records == page["totalSize"]
+            rest = "" if is_done else str(page["nextRecordsUrl"])
+        except (KeyError, TypeError):
+            raise unreadable() from None
+        if is_done:
+            # A record that is missing here would be taken for one that does not exist, and be created again.
+            if not is_whole:
+                raise unreadable()
+            return found
+        # Only the locator is taken, so that no answer can lead the token to another address.
+        page = client.read(f"query/{quote(rest.rpartition('/')[2], safe='')}")
+
+
+def id_key(text: str) -> str | None:
+    """A record Id in a form that is equal for its 15 and its 18 character spelling; None when it is no Id.
+
+    https://help.salesforce.com/s/articleView?id=000385585 (the last three characters spell the case of the others).
+    """
+    if not (text.isascii() and text.isalnum()):
+        return None
+    if len(text) == 18:
+        return text.casefold()
+    if len(text) != 15:
+        return None
+    checks = ""
+    for start in (0, 5, 10):
+        bits = sum(1 << place for place, letter in enumerate(text[start : start + 5]) if letter.isupper())
+        checks += BASE32[bits]
+    return (text + checks).casefold()

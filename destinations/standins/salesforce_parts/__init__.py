@@ -1,0 +1,1 @@
+"""The parts of the Salesforce stand-in: fields and their rules, records, queries, tokens."""

@@ -1,0 +1,152 @@
+"""The records of the stand-in's org, and the rules that hold between them."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from destinations.standins.salesforce_parts.schema import ObjectType, RecordError, standard_objects
+
+ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+CHECKS = string.ascii_uppercase + "012345"
+
+
+class Org:
+    """Objects and records. Every write goes through the same rules, also those of seeds and tests."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, ObjectType] = standard_objects()
+        self.records: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in self.objects}
+        self.deleted: set[str] = set()
+        self.locked: dict[str, int] = {}
+        """Id → how many writes still find the record locked; the key "*" is every record."""
+        self.duplicate_emails: set[str] = set()
+        """Emails for which an alerting duplicate rule fires at creation."""
+        self.touched: dict[str, set[str]] = {}
+        """Id → fields that the newest write changed; the newest write is the last."""
+        self._number = 0
+
+    def add_object(self, name: str, key_prefix: str) -> ObjectType:
+        """A custom object with an Id and a Name."""
+        made = ObjectType(name, key_prefix, {})
+        made.add("Id", "id", length=18, nillable=False, createable=False, updateable=False, defaultedOnCreate=True)
+        made.fields["Id"]["idLookup"] = True
+        made.add("Name", "string", length=80)
+        self.objects[name] = made
+        self.records[name] = {}
+        return made
+
+    def create(self, name: str, values: Mapping[str, Any], *, allow_duplicates: bool = False) -> str:
+        """A new record's Id. Raises RecordError and RequestError."""
+        kind = self.objects[name]
+        kept = kind.accept(dict(values), is_new=True)
+        self._unique(kind, kept, "")
+        if str(kept.get("Email")).casefold() in self.duplicate_emails and not allow_duplicates:
+            raise RecordError("DUPLICATES_DETECTED", "Use one of these records?")
+        self._number += 1
+        record_id = whole_id(kind.key_prefix + _base62(self._number).rjust(12, "0"))
+        self.records[name][record_id] = _named(kind.blank() | {"Id": record_id} | kept)
+        self._touch(record_id, set(kept))
+        return record_id
+
+    def update(self, name: str, record_id: str, values: Mapping[str, Any]) -> str:
+        """The Id, with the values put into its record. Raises RecordError and RequestError."""
+        kind = self.objects[name]
+        kept = kind.accept(dict(values), is_new=False)
+        record = self.find(name, record_id)
+        if record["Id"] in self.locked or "*" in self.locked:
+            self._locked(record["Id"])
+        if record.get("IsConverted"):
+            raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
+        self._unique(kind, kept, record["Id"])
+        changed = {field for field, value in kept.items() if record[field] != value}
+        record.update(kept)
+        _named(record)
+        self._touch(record["Id"], changed)
+        return str(record["Id"])
+
+    def find(self, name: str, text: str) -> dict[str, Any]:
+        """The record of an Id in either spelling. Raises RecordError."""
+        if not (text.isascii() and text.isalnum()) or len(text) not in (15, 18):
+            raise RecordError("MALFORMED_ID", f"{name} ID: id value of incorrect type: {text}", ["Id"])
+        for record_id, record in self.records[name].items():
+            if text == record_id[: len(text)] or (len(text) == 18 and text.casefold() == record_id.casefold()):
+                if record_id in self.deleted:
+                    raise RecordError("ENTITY_IS_DELETED", "entity is deleted")
+                return record
+        raise RecordError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+
+    def matching(self, name: str, field: str, value: Any) -> list[dict[str, Any]]:
+        """The records whose field has this value, compared as the field says."""
+        is_case_sensitive = self.objects[name].fields[field]["caseSensitive"]
+
+        def fold(one: Any) -> Any:
+            return one.strip().casefold() if isinstance(one, str) and not is_case_sensitive else one
+
+        return [
+            record for record in self.alive(name) if record[field] is not None and fold(record[field]) == fold(value)
+        ]
+
+    def alive(self, name: str) -> Iterator[dict[str, Any]]:
+        """The records that are not deleted."""
+        return (record for record_id, record in self.records[name].items() if record_id not in self.deleted)
+
+    def delete(self, name: str, record_id: str) -> None:
+        """Put a record into the bin."""
+        self.deleted.add(self.find(name, record_id)["Id"])
+
+    def convert(self, lead_id: str) -> str:
+        """Turn a lead into a contact, whose Id it returns; the lead cannot be changed from here on."""
+        lead = self.find("Lead", lead_id)
+        contact_id = self.create("Contact", {name: lead[name] for name in ("LastName", "FirstName", "Email")})
+        lead |= {"IsConverted": True, "ConvertedContactId": contact_id}
+        return contact_id
+
+    def _unique(self, kind: ObjectType, kept: Mapping[str, Any], record_id: str) -> None:
+        for name, value in kept.items():
+            if not kind.fields[name]["unique"] or value is None:
+                continue
+            others = [record["Id"] for record in self.matching(kind.name, name, value) if record["Id"] != record_id]
+            if others:
+                raise RecordError(
+                    "DUPLICATE_VALUE",
+                    f"duplicate value found: {name} duplicates value on record with id: {others[0]}",
+                    [name],
+                )
+
+    def _locked(self, record_id: str) -> None:
+        key = record_id if record_id in self.locked else "*"
+        self.locked[key] -= 1
+        if self.locked[key] <= 0:
+            del self.locked[key]
+        raise RecordError(
+            "UNABLE_TO_LOCK_ROW", f"unable to obtain exclusive access to this record or 1 records: {record_id}"
+        )
+
+    def _touch(self, record_id: str, fields: set[str]) -> None:
+        self.touched.pop(record_id, None)
+        self.touched[record_id] = fields
+
+
+def whole_id(short: str) -> str:
+    """The 18 character spelling of a 15 character Id: each added one tells which of five letters are capitals."""
+    checks = ""
+    for part in (short[:5], short[5:10], short[10:]):
+        checks += CHECKS[int("".join("1" if letter in string.ascii_uppercase else "0" for letter in reversed(part)), 2)]
+    return short + checks
+
+
+def _named(record: dict[str, Any]) -> dict[str, Any]:
+    """People's `Name` is put together from its parts and cannot be written."""
+    if "LastName" in record:
+        record["Name"] = " ".join(part for part in (record["FirstName"], record["LastName"]) if part)
+    return record
+
+
+def _base62(number: int) -> str:
+    text = ""
+    while number:
+        number, rest = divmod(number, 62)
+        text = ALPHABET[rest] + text
+    return text

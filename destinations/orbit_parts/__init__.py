@@ -1,0 +1,1 @@
+"""What the Orbit adapter is made of."""

@@ -277,7 +277,9 @@ class Config:
         if name in self.destinations:
             return f"The destination {name} has no syncs; write a mapping file for it."
         guess = did_you_mean(name, known)
-        return f"There is no sync {name!r}." + (guess or f" There are {', '.join(sync.name for sync in self.syncs)}.")
+        return f"There is no sync {name!r}." + (
+            guess or f" The syncs are {', '.join(sync.name for sync in self.syncs)}."
+        )
 
 
 def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:

@@ -68,10 +68,15 @@ class Document:
 
     def without_secrets(self, sentence: str) -> str:
         """The sentence, with the reference wherever what it stands for had come into the text."""
-        for spot, reference in self.references.items():
-            secret = self.value(spot)
-            if isinstance(secret, str) and len(secret) >= SCRUBBED_MIN:
-                sentence = sentence.replace(secret, reference)
+        # Line by line, because a key of several lines may stand in a sentence in another form than in its file.
+        lines = [
+            (line, reference)
+            for spot, reference in self.references.items()
+            for line in str(self.value(spot)).splitlines()
+            if len(line) >= SCRUBBED_MIN
+        ]
+        for line, reference in sorted(lines, key=lambda pair: -len(pair[0])):
+            sentence = sentence.replace(line, reference)
         return sentence
 
 
@@ -183,9 +188,12 @@ def _referenced(reference: str, folder: Path) -> str:
 
 
 _SYNTAX: tuple[tuple[str, str], ...] = (
-    (r"Duplicate inline table key '(?P<name>.*)'", "`{name}` is named twice. Keep one of them."),
-    (r"Cannot overwrite a value", "`{name}` is named twice. Keep one of them."),
-    (r"Cannot (?:declare|mutate immutable namespace|redefine namespace) \((?P<section>.*)\)", "[{section}] is twice."),
+    (r"Duplicate inline table key '(?P<name>.*)'", "{name} is named twice. Keep one of them."),
+    (r"Cannot overwrite a value", "{name} is named twice. Keep one of them."),
+    (
+        r"Cannot (?:declare|mutate immutable namespace|redefine namespace) \((?P<section>.*)\)",
+        "[{section}] is there twice. Keep one.",
+    ),
     (r"Invalid value", 'what stands after `=` is not a value. Text needs quotes, as in "text".'),
     (r"Expected '=' after a key", "a setting is written as name = value, and the `=` is missing."),
     (r"Expected '\]", "the name of this section has no closing bracket."),
@@ -214,9 +222,9 @@ def _syntax_problem(file: Path, text: str, message: str) -> Problem:
     for pattern, sentence in _SYNTAX:
         if told := re.match(pattern, what):
             parts = told.groupdict()
-            name = parts.get("name") or (key[1].strip("\"'") if key else "a key")
+            name = parts.get("name") or (key[1].strip("\"'") if key else "")
             section = re.sub(r"', '", ".", parts.get("section") or "").strip("',")
-            sentence = sentence.replace("{name}", name).replace("{section}", section)
+            sentence = sentence.replace("{name}", f"`{name}`" if name else "a setting").replace("{section}", section)
             break
     else:
         sentence = "this is not TOML."

@@ -91,7 +91,11 @@ class Field(_Strict):
     min_change: float | None = Setting(default=None, gt=0, description="Smallest difference that is worth sending.")
     bands: Annotated[
         tuple[tuple[str, float], ...] | None, BeforeValidator(_bands, json_schema_input_type=dict[str, float])
-    ] = Setting(default=None, description="Name of band = lowest number that belongs to it, rising.")
+    ] = Setting(
+        default=None,
+        description="Name of band = lowest number that belongs to it, rising.",
+        json_schema_extra={"minProperties": 1},
+    )
     hysteresis: float | None = Setting(default=None, ge=0, description="How far past a border a band is left.")
     map: dict[str, Scalar] | None = Setting(default=None, min_length=1, description="Value = replacement.")
     null: Literal["clear", "skip"] = Setting(default="clear", description="What a null does at the destination.")

@@ -170,7 +170,8 @@ def read_all(folder: Path, brakes: Brakes, timezone: str) -> Mappings:
     written: list[Written] = []
     destinations: list[tuple[Document, str]] = []
     problems: list[Problem] = []
-    paths = sorted(folder.glob("*.toml"))
+    # Hidden files are an editor's, who keeps its own notes about a file beside it.
+    paths = sorted(path for path in folder.glob("*.toml") if not path.name.startswith("."))
     if not paths:
         what = "holds no *.toml file" if folder.is_dir() else "is not a folder"
         sentence = f"{what}; a mapping file says which columns go where, and `syncer init DIR` writes examples."

@@ -78,7 +78,7 @@ def tell(folder: Path, console: Console, *, open_port: int = 0) -> int:
     started = time.monotonic()
     _make_room(folder)
     warehouse.first_night(folder / sandbox.WAREHOUSE)
-    with sandbox.opened(open_port, warehouse.records(folder / sandbox.WAREHOUSE)) as server:
+    with sandbox.opened(open_port) as server:
         sandbox.remember(folder, server.port)
         _write_files(folder, sandbox.sections(server))
         titles = [standin.title for standin in server.standins.values()]
@@ -133,6 +133,7 @@ class _Teller:
         self.folder = folder
         self.console = console
         self.width = console.width = min(console.width, WIDTH_MAX)
+        self.has_told_rejected = False
 
     def first_night(self, titles: Sequence[str], url: str) -> None:
         """Everything is new."""
@@ -190,7 +191,7 @@ class _Teller:
             (("diff",), "nothing to do; edit a mapping or the warehouse, and look again"),
             (("rejected",), "who is parked, and why"),
         ):
-            self.console.print(Text.assemble("  ", (self.command(*arguments), "bold")))
+            self.console.print(Text.assemble("  ", (self.command(*arguments), "bold")), soft_wrap=True)
             self.console.print(Text(f"      {meaning}", "dim"))
         self.console.print()
         self.say(f"The files are in {self.folder}/: config.toml and mappings/ are the whole set-up. ({seconds:.0f} s)")
@@ -210,7 +211,8 @@ class _Teller:
     def sync(self) -> None:
         """One run; a hold is explained and released, as a person would who has seen the plan."""
         code = self.run("sync", known=(ALL_ACCEPTED, SOME_REJECTED, HELD))
-        if code == SOME_REJECTED:
+        if code == SOME_REJECTED and not self.has_told_rejected:
+            self.has_told_rejected = True
             self.say(
                 'Rejected as "missing": the service knows no such record, and the mappings say missing = "skip", so '
                 "nobody is made up. They are parked, and tried again when their values change or some time has passed."
@@ -241,7 +243,8 @@ class _Teller:
 
     def run(self, *arguments: str, known: Sequence[int] = (0,)) -> int:
         """Show a command line, run it, show what it printed, and return its exit code."""
-        self.console.print(Text.assemble(("$ ", "dim"), (self.command(*arguments), "bold cyan")))
+        # A command that somebody may copy is never wrapped.
+        self.console.print(Text.assemble(("$ ", "dim"), (self.command(*arguments), "bold cyan")), soft_wrap=True)
         self.console.print()
         with self.console.status("…"):
             done = self._process(*arguments)

@@ -207,7 +207,7 @@ def _scored(usage: float, milestones: float) -> Row:
 
 def _untidy(users: list[Row], workspaces: list[Row], accounts: list[Row], chance: random.Random) -> None:
     """What every warehouse has somewhere; the first users stay tidy, because people look at them first."""
-    odd = chance.sample(users[100:], 50)
+    odd = chance.sample(users[len(users) // 50 :], 50)
     for user in odd[:4]:
         user["user_id"] = None
     odd[4]["user_id"] = ""
@@ -217,9 +217,9 @@ def _untidy(users: list[Row], workspaces: list[Row], accounts: list[Row], chance
     for user in odd[18:40]:
         user.update(score=None, usage_score=None, milestone_score=None)
     odd[40]["usage_score"] = float("nan")
-    workspaces.append({**workspaces[700], "name": "A copy"})
-    workspaces[900]["workspace_id"] = None
-    accounts[250]["account_id"] = None
+    workspaces.append({**workspaces[len(workspaces) // 2], "name": "A copy"})
+    workspaces[-2]["workspace_id"] = None
+    accounts[len(accounts) // 2]["account_id"] = None
     chance.shuffle(users)
 
 

@@ -14,7 +14,10 @@ from syncer.report.layout import hanging, indented
 
 SIGNS = {"new": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red"), "invalid": ("!", "magenta")}
 LEGEND = {"new": "new", "changed": "changed", "removed": "gone from the source", "invalid": "invalid, stays here"}
-COUNTS = ("new", "changed", "removed", "unchanged", "parked", "invalid")
+PLANNED = ("new", "changed", "rescored", "removed")
+"""What may be sent; each record is counted once."""
+COUNTS = (*PLANNED, "unchanged", "parked", "invalid")
+WORDS = {"rescored": "re-scored"}
 
 SAMPLES_MAX = 3
 """New records that are shown where there are more of them than the limit: the first night."""
@@ -79,12 +82,13 @@ def _changes(sync: Document, changes: Sequence[Document], console: Console, limi
             console.print(Text("  ").append_text(line), no_wrap=True, overflow="ellipsis")
         else:
             _block(change, console)
-    counts = sync["counts"]
-    planned = counts["new"] + counts["changed"] + counts["removed"]
-    if planned > len(shown):
-        of = {kind: counts[kind] - sum(change["kind"] == kind for change in shown) for kind in COUNTS[:3]}
-        rest = ", ".join(f"{words.number(count)} {kind}" for kind, count in of.items() if count)
-        console.print(Text(f"    … and {rest} that are not shown", "dim"))
+    rest = {kind: sync["counts"][kind] - sum(_counted_as(change) == kind for change in shown) for kind in PLANNED}
+    if any(rest.values()):
+        console.print(Text(f"    … and {', '.join(_parts(rest))} that are not shown", "dim"))
+
+
+def _counted_as(change: Document) -> str:
+    return "rescored" if change.get("rescored") else str(change["kind"])
 
 
 def _shown(sync: Document, changes: Sequence[Document], limit: int) -> list[Document]:
@@ -140,6 +144,7 @@ def _field(change: Document, field: Document) -> Text:
 
 def _invalid(sync: Document, console: Console, limit: int) -> None:
     """Grouped by reason and sentence, with a few of the keys: one cause is usually behind many rows."""
+    more = sync["counts"]["invalid"] - len(sync["invalid"])
     groups: dict[str, list[Document]] = {}
     for row in sync["invalid"]:
         groups.setdefault(row["reason"], []).append(row)
@@ -147,19 +152,20 @@ def _invalid(sync: Document, console: Console, limit: int) -> None:
         keys = [words.key(key) for key in dict.fromkeys(row["key"] for row in rows) if key is not None]
         some = ", ".join(keys[:INVALID_KEYS_MAX]) + (", …" if len(keys) > INVALID_KEYS_MAX else "")
         label = Text("  ").append_text(_sign("invalid"))
-        label.append(f" {words.printable(reason.replace('_', ' '))}: {words.counted(len(rows), 'row')}")
+        label.append(f" {words.printable(reason.replace('_', ' '))}")
+        # Where the document lists only some of the rows, nobody knows how many have this reason.
+        label.append("" if more > 0 else f": {words.counted(len(rows), 'row')}")
         if some:
             label.append(f" ({some})", "dim")
         console.print(label, no_wrap=True, overflow="ellipsis")
         indented(console, Text(words.sentence(rows[0]["sentence"]), "dim"), 4)
-    more = sync["counts"]["invalid"] - len(sync["invalid"])
     if more > 0:
         console.print(Text(f"  … and {words.number(more)} more invalid rows", "dim"))
 
 
 def _counts(sync: Document) -> Text:
     counts = sync["counts"]
-    if not any(counts[kind] for kind in COUNTS[:3]):
+    if not any(counts[kind] for kind in PLANNED):
         text = Text.assemble(("  No changes.", "bold green"))
         text.append(
             f" All {words.counted(sync['rows'], 'row')} of {words.printable(str(sync.get('source') or 'the source'))} "
@@ -175,10 +181,7 @@ def _counts(sync: Document) -> Text:
 def _parts(counts: Document) -> Iterator[str]:
     for kind in COUNTS:
         if counts.get(kind):
-            rescored = kind == "changed" and counts.get("rescored")
-            yield f"{words.number(counts[kind])} {kind}" + (
-                f" ({words.number(rescored)} re-scored)" if rescored else ""
-            )
+            yield f"{words.number(counts[kind])} {WORDS.get(kind, kind)}"
 
 
 def _legend(syncs: Sequence[Document]) -> Text | None:
@@ -197,9 +200,9 @@ def _total(syncs: Sequence[Document]) -> Text:
     if not syncs:
         return Text("No syncs, so nothing was compared.")
     compared = [sync for sync in syncs if not sync.get("error")]
-    sums = {kind: sum(sync["counts"].get(kind, 0) for sync in compared) for kind in (*COUNTS, "rescored")}
+    sums = {kind: sum(sync["counts"].get(kind, 0) for sync in compared) for kind in COUNTS}
     over = words.counted(len(syncs), "sync")
-    if not any(sums[kind] for kind in COUNTS[:3]) and len(compared) == len(syncs):
+    if not any(sums[kind] for kind in PLANNED) and len(compared) == len(syncs):
         rows = words.counted(sum(sync["rows"] for sync in compared), "row")
         return Text(f"No changes. {rows} of {over} were compared with what the destinations last accepted.", "bold")
     parts = ", ".join(_parts({**sums, "unchanged": 0})) or "no changes"

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -31,14 +30,12 @@ MEMO = "sandbox.json"
 """In a demo's folder: the port under which its config expects the stand-ins."""
 WAREHOUSE = "warehouse.duckdb"
 
-Records = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
-"""People, workspaces and accounts, as `StandIn.seed` takes them."""
 
-
-def opened(port: int, records: Records) -> Server:
+def opened(port: int) -> Server:
     """A server, not yet started, with every stand-in below `/KIND` and the page at `/`; 0 takes a free port.
 
-    Raises UserError when the port is taken.
+    The stand-ins know the people of the first night, always the same ones, so that what a demo saved can be
+    replayed over them. Raises UserError when the port is taken.
     """
     from destinations.standins import standins
     from destinations.standins.server import Server
@@ -51,6 +48,10 @@ def opened(port: int, records: Records) -> Server:
             f"Port {port} of this machine cannot be opened ({error.strerror}). "
             "End what uses it, or choose another with --port."
         ) from None
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / WAREHOUSE
+        warehouse.first_night(path)
+        records = warehouse.records(path)
     for standin in made.values():
         standin.seed(*records)
     return server
@@ -89,15 +90,9 @@ def serve(port: int | None, folder: Path | None, stop_event: threading.Event, co
     """
     if folder is not None and not (folder / MEMO).exists():
         folder = None
-    if folder is not None:
-        port = remembered(folder) if port is None else port
-        records: Records = warehouse.records(folder / WAREHOUSE)
-    else:
-        port = PORT if port is None else port
-        with tempfile.TemporaryDirectory() as scratch:
-            warehouse.first_night(Path(scratch) / WAREHOUSE)
-            records = warehouse.records(Path(scratch) / WAREHOUSE)
-    server = opened(port, records)
+    if port is None:
+        port = PORT if folder is None else remembered(folder)
+    server = opened(port)
     if folder is not None:
         replay.restore(folder, server)
     with server:
@@ -119,7 +114,7 @@ def _welcome(server: Server, folder: Path | None, console: Console) -> None:
         console.print()
         console.print("What you can do now, in another terminal:")
         for command in ("diff", "check", "sync", "status"):
-            console.print(Text(f"  syncer --config {config} {command}", "bold"))
+            console.print(Text(f"  syncer --config {config} {command}", "bold"), soft_wrap=True)
         return
     indented(
         console,

@@ -49,35 +49,38 @@ class Page:
             query = request.query
             # One browser at a time builds tables, so that many open tabs do not slow the stand-ins down.
             with self._lock:
-                document = self.document(seen=query.get("seen", [""])[0], find=query.get("find", [""])[0])
+                document = self.document(
+                    seen=query.get("seen", [""])[0], find=query.get("find", [""])[0], has_reads="reads" in query
+                )
             return Answer(200, document, PAGE_HEADERS)
         return Answer(404, {"error": "Nothing here; the page is at /."})
 
-    def document(self, *, seen: str = "", find: str = "") -> dict[str, Any]:
+    def document(self, *, seen: str = "", find: str = "", has_reads: bool = False) -> dict[str, Any]:
         """`{"version", "services": […]}`; without the services when `seen` is the version that it has now.
 
-        `find` keeps the rows that have this text in any cell, without regard to case.
+        `find` keeps the rows that have this text in any cell, without regard to case. Requests that only read are
+        left out unless `has_reads`.
         """
         version = "-".join(str(standin.count) for standin in self._standins.values())
         if seen == version:
             return {"version": version}
         return {
             "version": version,
-            "services": [_service(prefix, standin, find) for prefix, standin in self._standins.items()],
+            "services": [_service(prefix, standin, find, has_reads) for prefix, standin in self._standins.items()],
         }
 
 
-def _service(prefix: str, standin: StandIn, find: str) -> dict[str, Any]:
+def _service(prefix: str, standin: StandIn, find: str, has_reads: bool) -> dict[str, Any]:
     with standin.lock:
         tables = standin.tables()
-        exchanges = list(standin.log)[-REQUESTS_MAX:]
+        exchanges = [one for one in standin.log if has_reads or one.request.method not in ("GET", "HEAD")]
         count = standin.count
     return {
         "kind": prefix.strip("/"),
         "title": standin.title,
         "requests_count": count,
         "tables": [_table(table, find.casefold()) for table in tables],
-        "requests": [_exchange(prefix, exchange) for exchange in reversed(exchanges)],
+        "requests": [_exchange(prefix, exchange) for exchange in reversed(exchanges[-REQUESTS_MAX:])],
     }
 
 

@@ -33,9 +33,14 @@ SHOWN_CHANGES = 20
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--config", "file", type=click.Path(path_type=Path), envvar="SYNCER_CONFIG", default="config.toml", show_default=True,
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    envvar="SYNCER_CONFIG",
+    default="config.toml",
+    show_default=True,
     help="The config file.",
-)  # fmt: skip
+)
 @click.version_option(__version__, prog_name="syncer")
 @click.pass_context
 def cli(context: click.Context, file: Path) -> None:
@@ -76,7 +81,7 @@ def demo(folder: Path) -> None:
 @click.option("--offline", is_flag=True, help="Stop after the files.")
 @as_json
 @click.pass_obj
-def check(file: Path, syncs: Sequence[str], offline: bool, is_json: bool) -> None:  # noqa: FBT001 - click calls by name
+def check(file: Path, syncs: Sequence[str], offline: bool, is_json: bool) -> None:
     """Look at files, source columns, credentials and destination fields; change nothing."""
     from syncer.errors import UserError
 
@@ -137,7 +142,7 @@ def diff(
     limit: int | None,
     out: Path | None,
     exit_code: bool,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
 ) -> None:
     """Show the plan: what a sync would send. Nothing is sent and no state moves."""
     from syncer import documents, report
@@ -178,7 +183,7 @@ def sync(
     only: Sequence[str],
     records_max: int | None,
     release: bool,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
 ) -> None:
     """Run once: send what differs and remember what was accepted.
 
@@ -262,7 +267,7 @@ def serve(file: Path) -> None:
 @names
 @as_json
 @click.pass_obj
-def status(file: Path, syncs: Sequence[str], is_json: bool) -> None:  # noqa: FBT001 - click calls by name
+def status(file: Path, syncs: Sequence[str], is_json: bool) -> None:
     """Last run, next run, freshness, counts, parked records and holds of each sync."""
     from syncer import report
     from syncer.overview import overview
@@ -284,7 +289,7 @@ def status(file: Path, syncs: Sequence[str], is_json: bool) -> None:  # noqa: FB
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 @as_json
 @click.pass_obj
-def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], is_json: bool) -> None:  # noqa: FBT001
+def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], is_json: bool) -> None:
     """Parked records with the destination's reason; `--retry` lets them go with the next run."""
     from syncer import documents, report
     from syncer.control import Control
@@ -318,7 +323,7 @@ def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], 
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 @as_json
 @click.pass_obj
-def forget(file: Path, name: str, keys: Sequence[str], is_json: bool) -> None:  # noqa: FBT001 - click calls by name
+def forget(file: Path, name: str, keys: Sequence[str], is_json: bool) -> None:
     """Drop remembered values, of a whole sync or of some keys, so that they are sent again."""
     from syncer.forgetting import forget as drop
 

@@ -6,11 +6,12 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from syncer.change import Change
 from syncer.control import Control, Parked, Run
 from syncer.delivery import MISSING
 from syncer.errors import Problem
 from syncer.mapping import Sync
-from syncer.plan import Change, Hold, Plan, change_document
+from syncer.plan import Hold, Plan, change_document
 from syncer.run import Report
 
 Document = dict[str, Any]
@@ -25,7 +26,7 @@ def moment(seconds: float | None) -> str | None:
 
 
 def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str] = ()) -> Document:
-    """One sync of `diff --json`. `limit` cuts the lists of changes and invalid rows, `keys` picks from them."""
+    """One sync of `diff --json`. `limit` cuts the list of changes; `keys` picks from changes and invalid rows."""
     changes: Iterable[Change] = plan.changes_of(keys) if keys else plan.changes()
     listed = []
     for number, change in enumerate(changes):
@@ -48,9 +49,7 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
         "price": plan.price,
         "holds": [hold(one) for one in plan.holds],
         "changes": listed,
-        "invalid": [
-            {"key": one.key, "reason": one.reason, "sentence": one.sentence} for one in invalid[: limit or len(invalid)]
-        ],
+        "invalid": [{"key": one.key, "reason": one.reason, "sentence": one.sentence} for one in invalid],
         "error": None,
     }
 

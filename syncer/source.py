@@ -18,14 +18,13 @@ class Reading:
 
     `batches` streams; it may be iterated once, and the reading must be closed, early or at its end. `bytes_read`
     and `price` (in US dollars) are what the warehouse says that it cost, None where it says nothing; they are
-    final once the batches are. `failure` is what ended the batches early: who takes them through Arrow's C
-    interface, as DuckDB does, sees only its text.
+    final once the batches are. An error of the source ends the batches early, as UserError or ServiceUnavailable;
+    who takes them through Arrow's C interface, as DuckDB does, sees only its text.
     """
 
     batches: pa.RecordBatchReader
     bytes_read: int | None = None
     price: float | None = None
-    failure: Exception | None = None
     ending: Callable[[], None] | None = None
     """Ends what feeds the batches (threads, connections): closing an Arrow reader does not reach a generator."""
 

@@ -143,7 +143,7 @@ def quoted(name: str, sync: Sync) -> str:
     """A name in backquotes. Raises UserError for one that could end them."""
     if "`" in name or "\\" in name or "\n" in name:
         raise UserError(
-            [Problem(place(sync), f"BigQuery allows no backquote in the name {name!r}. Write another one.")]
+            [Problem(place(sync), f"{name!r} has a character that no name in BigQuery may have. Look at it.")]
         )
     return f"`{name}`"
 

@@ -4,6 +4,9 @@ The reason decides and never the exception's class, which the library takes from
 that it does not know arrives as a 500. Reasons: docs.cloud.google.com/bigquery/docs/error-messages.
 """
 
+# Google's libraries are typed in part only, and grpc not at all.
+# mypy: disable-error-code="import-untyped, no-untyped-call"
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -37,7 +40,7 @@ TRANSIENT = frozenset(
 _INVALID = "BigQuery does not understand this: {message}{position} Mend `source`, `query` or `where`."
 _SENTENCES: dict[str, str] = {
     "accessDenied": "BigQuery refuses access: {message} {right}",
-    "billingNotEnabled": "The project {project} has no billing account, and BigQuery needs one for this. Enable billing.",
+    "billingNotEnabled": "The project {project} has no billing account, which BigQuery needs for this. Enable billing.",
     "billingTierLimitExceeded": "This query needs more computing than BigQuery allows for its bytes. Make it simpler.",
     "bytesBilledLimitExceeded": (
         "This query would bill more than `source.max_bytes_billed` allows: the cap is {cap} and {need}. "
@@ -102,8 +105,8 @@ class Scene:
     place: str
     project: str
     location: str
-    bytes_billed_max: int | None = None
-    impersonated: str | None = None
+    bytes_billed_max: int
+    impersonated: str | None
 
 
 @contextmanager
@@ -126,7 +129,7 @@ def reason_of(error: BaseException) -> str:
     except (AttributeError, IndexError, KeyError, TypeError):
         pass
     if isinstance(error, grpc.RpcError):
-        return _REASONS.get(error.code(), "")  # type: ignore[attr-defined] # Every error of a call is a grpc.Call too.
+        return _REASONS.get(error.code(), "")
     if isinstance(error, api.GoogleAPICallError):
         return _REASONS.get(error.grpc_status_code or error.code, "")
     return ""
@@ -141,9 +144,8 @@ def translated(error: BaseException, scene: Scene, statement: Statement | None =
     reason = reason_of(error)
     form = _SENTENCES.get(reason)
     if form is None:
-        said = f" ({reason})" if reason else ""
         return ServiceUnavailable(
-            f"BigQuery gave no useful answer{said} although it was asked again; {type(error).__name__}. "
+            f"BigQuery gave no useful answer ({reason or type(error).__name__}), however often it was asked. "
             "The next run tries again.",
             doubt=False,
         )
@@ -154,7 +156,7 @@ def translated(error: BaseException, scene: Scene, statement: Statement | None =
         project=scene.project,
         location=scene.location,
         right=_right(message, scene),
-        cap=f"{scene.bytes_billed_max:,} bytes" if scene.bytes_billed_max else "the project's own",
+        cap=f"{scene.bytes_billed_max:,} bytes",
         need=_need(message),
     )
     return UserError([Problem(scene.place, sentence)])
@@ -173,7 +175,6 @@ def _message(error: BaseException) -> str:
 def _first(message: str, *, whole: bool) -> str:
     """The message's first line as a sentence of its own, without position and, unless whole, without quotations."""
     line = re.sub(r"\s*at \[\d+:\d+\]", "", message.splitlines()[0] if message else "")
-    line = re.sub(r"\s*(; reason: .*|Location: \S+|Job ID: \S+)", "", line).strip()
     if not whole:
         line = line.split(":")[0]
     return line if not line or line.endswith((".", "?", "!")) else f"{line}."

@@ -1,13 +1,15 @@
 """The source itself: a plain table is read directly, a view or a query runs as a job whose result is read."""
 
+# Google's libraries are typed in part only, and grpc not at all.
+# mypy: disable-error-code="import-untyped, no-untyped-call"
+
 from __future__ import annotations
 
 import datetime
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import google.auth
@@ -23,7 +25,8 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from google.cloud.bigquery_storage_v1.types import ArrowSerializationOptions, DataFormat, ReadSession
 from google.oauth2 import service_account
 
-from syncer.errors import Problem, ServiceUnavailable, SyncerError, UserError
+from syncer.config import BigQuerySource
+from syncer.errors import Problem, ServiceUnavailable, UserError
 from syncer.mapping import Sync
 from syncer.source import Reading, Source
 from syncer.sources.bigquery.columns import (
@@ -40,7 +43,8 @@ from syncer.sources.bigquery.columns import (
     title,
 )
 from syncer.sources.bigquery.faults import Scene, in_sentences
-from syncer.sources.bigquery.jobs import Jobs, Patience
+from syncer.sources.bigquery.jobs import Jobs
+from syncer.sources.bigquery.patience import Patience
 from syncer.sources.bigquery.streams import Streams
 
 log = structlog.get_logger(__name__)
@@ -57,8 +61,8 @@ PAGE_ROWS = 10_000
 
 CHANNEL = [
     ("grpc.max_receive_message_length", -1),
-    # Left alone, gRPC measures the line and keeps whatever it can carry: a fast one filled the memory with a
-    # hundred megabytes that nobody had asked for yet. Four a stream keep a long and fast line busy.
+    # Left alone, gRPC measures the line and takes in whatever it can carry, on a fast one more than 100 MB that
+    # nobody has asked for yet. Four a stream are a bound, and enough to keep a long line busy.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 4 * 2**20),
 ]
@@ -66,31 +70,10 @@ CHANNEL = [
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 
-class Settings(Protocol):
-    """What the source needs of the section `[source]`."""
-
-    @property
-    def project(self) -> str: ...  # noqa: D102 - Named and described by the config's own model, as are all below.
-    @property
-    def location(self) -> str: ...  # noqa: D102
-    @property
-    def max_bytes_billed(self) -> int | None: ...  # noqa: D102
-    @property
-    def credentials(self) -> Path | None: ...  # noqa: D102
-    @property
-    def impersonate(self) -> str | None: ...  # noqa: D102
-    @property
-    def endpoint(self) -> str | None: ...  # noqa: D102
-    @property
-    def storage_endpoint(self) -> str | None: ...  # noqa: D102
-    @property
-    def timeout(self) -> float: ...  # noqa: D102
-
-
 class BigQuery(Source):
     """Scores in BigQuery. Safe to use from several threads; each call makes clients of its own and closes them."""
 
-    def __init__(self, settings: Settings, *, patience: Patience | None = None) -> None:
+    def __init__(self, settings: BigQuerySource, *, patience: Patience | None = None) -> None:
         self.settings = settings
         self.title = f"BigQuery project {settings.project}"
         self._patience = patience or Patience()
@@ -111,7 +94,8 @@ class BigQuery(Source):
         # The time lags behind rows that still lie in the streaming buffer, so it would say too much.
         if table is None or not _is_plain(table) or table.streaming_buffer is not None:
             return None
-        return table.modified
+        modified: datetime.datetime | None = table.modified
+        return modified
 
     def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
         """The rows as Arrow batches. A view or query has run when this returns; a table costs no query.
@@ -132,17 +116,18 @@ class BigQuery(Source):
         self, client: bigquery.Client, sync: Sync, table: bigquery.Table, columns: list[Column]
     ) -> Reading | None:
         """The table's rows without a query; None when only a query can filter them."""
-        opened = self._open(sync, table.reference, columns, sync.where)
-        if opened is None:
-            return None if sync.where else self._by_pages(sync, table.reference, table.schema, columns)
-        transport, session = opened
-        rows = None
-        if not sync.where:
-            # The table's count holds for the session when the table is the same after it was opened as before.
-            after = client.get_table(table.reference, retry=self._patience.retry, timeout=self.settings.timeout)
-            if after.etag == table.etag and after.streaming_buffer is None:
-                rows = after.num_rows
-        reading = self._by_streams(sync, transport, session, columns, rows)
+        with ExitStack() as stack:
+            opened = self._open(stack, sync, table.reference, columns, sync.where)
+            if opened is None:
+                return None if sync.where else self._by_pages(sync, table.reference, table.schema, columns)
+            transport, session = opened
+            rows = None
+            if not sync.where:
+                # The table's count holds for the session when the table is the same after it was opened as before.
+                after = client.get_table(table.reference, retry=self._patience.retry, timeout=self.settings.timeout)
+                if after.etag == table.etag and after.streaming_buffer is None:
+                    rows = after.num_rows
+            reading = self._by_streams(stack, sync, transport, session, columns, rows)
         reading.bytes_read = session.estimated_total_bytes_scanned or None
         return reading
 
@@ -156,21 +141,28 @@ class BigQuery(Source):
         job = jobs.run(sql.text, "read")
         found = job.result(retry=self._patience.retry, timeout=self.settings.timeout, job_retry=None)
         columns = renamed(columns)
-        opened = self._open(sync, job.destination, columns, None)
-        if opened is None:
-            reading = self._by_pages(sync, job.destination, found.schema, columns, found.total_rows)
-        else:
-            reading = self._by_streams(sync, *opened, columns, found.total_rows)
+        with ExitStack() as stack:
+            opened = self._open(stack, sync, job.destination, columns, None)
+            if opened is None:
+                reading = self._by_pages(sync, job.destination, found.schema, columns, found.total_rows)
+            else:
+                reading = self._by_streams(stack, sync, *opened, columns, found.total_rows)
         reading.bytes_read = job.total_bytes_processed
         if job.total_bytes_billed is not None:
             reading.price = job.total_bytes_billed / 2**40 * PRICE_PER_TIB
         return reading
 
     def _open(
-        self, sync: Sync, table: bigquery.TableReference, columns: Sequence[Column], where: str | None
+        self,
+        stack: ExitStack,
+        sync: Sync,
+        table: bigquery.TableReference,
+        columns: Sequence[Column],
+        where: str | None,
     ) -> tuple[BigQueryReadGrpcTransport, ReadSession] | None:
-        """A read session, and the connection to read it by; None, after one warning, when that is not allowed."""
+        """A connection, which the stack closes, and a session on it; None, after one warning, without the right."""
         transport = self._transport()
+        stack.callback(transport.close)
         try:
             session = BigQueryReadClient(transport=transport).create_read_session(
                 parent=f"projects/{self.settings.project}",
@@ -190,21 +182,17 @@ class BigQuery(Source):
                 timeout=self.settings.timeout,
             )
         except api.PermissionDenied:
-            transport.close()
             self._warn()
             return None
         except api.InvalidArgument as error:
-            transport.close()
             if not where:
                 raise
             raise UserError([Problem(place(sync), _unfiltered(error))]) from None
-        except BaseException:
-            transport.close()
-            raise
         return transport, session
 
     def _by_streams(
         self,
+        stack: ExitStack,
         sync: Sync,
         transport: BigQueryReadGrpcTransport,
         session: ReadSession,
@@ -218,12 +206,8 @@ class BigQuery(Source):
             silence_seconds=self.settings.timeout,
             patience=self._patience,
         )
-
-        def close() -> None:
-            streams.close()
-            transport.close()
-
-        return self._reading(sync, columns, iter(streams), close, lambda: rows)
+        stack.callback(streams.close)
+        return self._reading(sync, columns, iter(streams), stack.pop_all().close, lambda: rows)
 
     def _by_pages(
         self,
@@ -234,23 +218,18 @@ class BigQuery(Source):
         rows: int | None = None,
     ) -> Reading:
         """The slow way, for those who may not use the Storage Read API."""
-        scene = self._scene(sync)
-        client = self._new_client()
-        with in_sentences(scene):
+        with ExitStack() as stack:
+            client = self._new_client()
+            stack.callback(client.close)
             if rows is None:
                 rows = client.get_table(table, retry=self._patience.retry, timeout=self.settings.timeout).num_rows
             if rows is not None and rows > PAGED_ROWS_MAX:
-                client.close()
-                raise UserError(
-                    [
-                        Problem(
-                            place(sync),
-                            f"{title(sync)} has {rows:,} rows, and without the Storage Read API at most "
-                            f"{PAGED_ROWS_MAX:,} are read. Grant the role BigQuery Read Session User "
-                            f"(roles/bigquery.readSessionUser) on the project {self.settings.project}.",
-                        )
-                    ]
+                sentence = (
+                    f"{title(sync)} has {rows:,} rows, and without the Storage Read API at most {PAGED_ROWS_MAX:,} "
+                    "are read. Grant the role BigQuery Read Session User (roles/bigquery.readSessionUser) on the "
+                    f"project {self.settings.project}."
                 )
+                raise UserError([Problem(place(sync), sentence)])
             tops = {column.path[0] for column in columns}
             pages = client.list_rows(
                 table,
@@ -259,7 +238,9 @@ class BigQuery(Source):
                 retry=self._patience.retry,
                 timeout=self.settings.timeout,
             )
-        return self._reading(sync, columns, pages.to_arrow_iterable(), client.close, lambda: pages.total_rows)
+            return self._reading(
+                sync, columns, pages.to_arrow_iterable(), stack.pop_all().close, lambda: pages.total_rows
+            )
 
     def _reading(
         self,
@@ -280,14 +261,12 @@ class BigQuery(Source):
                         seen += batch.num_rows
                         yield picked(batch, columns, schema)
                 _count(sync, seen, rows())
-            except SyncerError as error:
-                reading.failure = error
-                raise
             finally:
                 close()
 
-        reading = Reading(pa.RecordBatchReader.from_batches(schema, checked()), ending=close)
-        return reading
+        # The generator may not know its reading: Arrow would hide the circle from Python's garbage collector, and a
+        # reading that was forgotten would keep its threads for ever.
+        return Reading(pa.RecordBatchReader.from_batches(schema, checked()), ending=close)
 
     def _table(self, client: bigquery.Client, sync: Sync) -> bigquery.Table | None:
         """The metadata of the sync's table or view; None when it has a query."""
@@ -392,7 +371,7 @@ class BigQuery(Source):
 
 def _is_plain(table: bigquery.Table) -> bool:
     """Whether the Storage Read API reads it; views, materialized views and external tables need a query."""
-    return table.table_type == "TABLE"
+    return bool(table.table_type == "TABLE")
 
 
 def _name(table: bigquery.Table) -> str:
@@ -401,16 +380,12 @@ def _name(table: bigquery.Table) -> str:
 
 def _from_key_file(path: Path) -> Credentials:
     try:
-        return service_account.Credentials.from_service_account_file(str(path), scopes=SCOPES)
+        credentials: Credentials = service_account.Credentials.from_service_account_file(str(path), scopes=SCOPES)
     except (OSError, ValueError):
         # The error's own text may quote the file.
-        raise UserError(
-            [
-                Problem(
-                    "source.credentials", f"{path} is not a readable key file of a service account. Look at the path."
-                )
-            ]
-        ) from None
+        sentence = f"{path} is not a readable key file of a service account. Look at the path."
+        raise UserError([Problem("source.credentials", sentence)]) from None
+    return credentials
 
 
 def _unfiltered(error: api.InvalidArgument) -> str:

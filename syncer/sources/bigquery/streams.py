@@ -4,12 +4,16 @@ The library's own reader is not used: it reads a stream with a deadline of a day
 end, cannot be cancelled before its first answer, and ends like a finished one when it is cancelled after.
 """
 
+# Google's libraries are typed in part only, and grpc not at all.
+# mypy: disable-error-code="import-untyped, no-untyped-call"
+
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import grpc
 import pyarrow as pa
@@ -18,7 +22,7 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from google.cloud.bigquery_storage_v1.types import ReadRowsRequest, ReadRowsResponse
 
 from syncer.errors import ServiceUnavailable
-from syncer.sources.bigquery.jobs import Patience
+from syncer.sources.bigquery.patience import Patience
 
 SESSION_SECONDS = 6 * 3600.0
 """A session lives so long: docs.cloud.google.com/bigquery/docs/reference/storage. A stream is never read for longer."""
@@ -149,7 +153,7 @@ class Streams:
                 if not stream.is_silent:
                     return
             except grpc.RpcError as error:
-                code = error.code()  # type: ignore[attr-defined] # Every error of a call is a grpc.Call too.
+                code = error.code()
                 if not stream.is_silent:
                     if code not in RESUMABLE:
                         raise
@@ -167,7 +171,8 @@ class Streams:
         """Read one stream from the row that comes next until it ends, or breaks off with grpc.RpcError."""
         # The transport's own stub and not the client's method, which returns nothing to cancel before the first
         # answer is there. Its metadata is what the method would add.
-        call = self._transport.read_rows(
+        read_rows: Any = self._transport.read_rows
+        call = read_rows(
             ReadRowsRequest(read_stream=stream.name, offset=stream.rows),
             timeout=SESSION_SECONDS,
             metadata=[routing_header.to_grpc_metadata({"read_stream": stream.name})],

@@ -1,0 +1,123 @@
+"""Rows compared: ours, beside a plain loop over dictionaries, and beside the limit of one pass over aligned columns."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks import nights
+from syncer.canonical import canon
+from syncer.compare import Inputs, calculator, compare
+from syncer.control import Code, Control, Settled
+from syncer.destination import Limits
+from syncer.plan import identity_text
+from syncer.sources.duckdb import DuckDB
+from syncer.state import State, fold
+
+LIMITS = Limits(records=1_000)
+
+
+def prepare(folder: Path, rows: int) -> None:
+    """Make both nights, and a state that holds the first as accepted."""
+    nights.make(folder / "warehouse.duckdb", rows)
+    control, state = Control.open(folder / "state"), State(folder / "state", "memory.people")
+    state.folder.mkdir(parents=True, exist_ok=True)
+    sync = nights.sync("first")
+    source = DuckDB(folder / "warehouse.duckdb")
+    standing = control.register(sync.name, identity_text(sync), [field.name for field in sync.fields])
+    made, _ = canon(sync, source.schema(sync), LIMITS)
+    assert made is not None
+    assert standing.sync_id is not None
+    reading = source.read(sync, sync.columns)
+    with calculator(state.folder) as connection:
+        plan = compare(connection, made, LIMITS, reading.batches, Inputs(standing, None, [], []), state.fresh("plan"))
+    reading.close()
+    run = control.begin_run(sync.name, identity_text(sync))
+    number = control.begin_plan(run, standing.sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, [])
+    control.commit(standing.sync_id, [], (number, 0, plan.total))
+    control.commit(standing.sync_id, [Settled(number, 0, bytes([Code.ACCEPTED]) * plan.total)], None)
+    counts = {"planned": plan.total, "accepted": plan.total, "rejected": 0, "deferred": 0, "unsent": 0}
+    control.finish_run(run, result="done", counts=counts, plan_id=number)
+    with calculator(state.folder) as connection:
+        fold(state, control, list(plan.slots), 1, connection)
+    control.close()
+
+
+def ours(folder: Path) -> dict[str, Any]:
+    """Plan the second night: read, map, compare, and a durable plan file with old and new values."""
+    control, state = Control.open(folder / "state"), State(folder / "state", "memory.people")
+    sync = nights.sync("second")
+    source = DuckDB(folder / "warehouse.duckdb")
+    made, _ = canon(sync, source.schema(sync), LIMITS)
+    assert made is not None
+    standing = control.standing(sync.name)
+    started, spent = time.perf_counter(), time.process_time()
+    base, plans = state.known_files(standing)
+    reading = source.read(sync, sync.columns)
+    with calculator(state.folder) as connection:
+        plan = compare(
+            connection, made, LIMITS, reading.batches, Inputs(standing, base, plans, []), state.fresh("plan")
+        )
+    reading.close()
+    return _figures(started, spent) | {"changed": plan.changed, "rows": plan.rows}
+
+
+def loop(folder: Path) -> dict[str, Any]:
+    """The plain way: both nights as dictionaries, compared field by field in Python."""
+    names = nights.columns()
+    started, spent = time.perf_counter(), time.process_time()
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
+        chosen = ", ".join(
+            ["user_id", *(name if not name.startswith("at_") else f"epoch_us({name})" for name in names)]
+        )
+        old = {row[0]: row[1:] for row in connection.execute(f"SELECT {chosen} FROM first").fetchall()}
+        rows = changed = 0
+        for row in connection.execute(f"SELECT {chosen} FROM second").fetchall():
+            rows += 1
+            before = old.get(row[0])
+            fields = {name: new for name, new, was in zip(names, row[1:], before or (), strict=False) if new != was}
+            changed += bool(fields)
+    return _figures(started, spent) | {"changed": changed, "rows": rows}
+
+
+def limit(folder: Path) -> dict[str, Any]:
+    """The floor: read the source as Arrow once, decode the state's Parquet once, compare columns that lie in line.
+
+    The lining up is done before the clock starts; no real comparison gets that for free.
+    """
+    (base,) = (folder / "state" / "memory.people").glob("base-*.parquet")
+    state_keys = pq.read_table(base, columns=["key"])
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
+        connection.register("state_keys", state_keys.append_column("n", pa.arange(0, state_keys.num_rows)))
+        aligned = connection.sql(
+            "SELECT s.* FROM second s JOIN state_keys k ON k.key = s.user_id ORDER BY k.n"
+        ).to_arrow_table()
+        columns = [name for name in pq.read_schema(base).names if name[:1] == "f" and name[1:2].isdigit()]
+        started, spent = time.perf_counter(), time.process_time()
+        for batch in connection.sql("SELECT * FROM second").to_arrow_reader(65_536):
+            batch.num_rows  # noqa: B018 - reading is the work
+        decoded = pq.read_table(base, columns=columns)
+        different = 0
+        for column in columns:
+            new = aligned.column(column.split("_", 1)[1])
+            old = decoded.column(column)
+            if pa.types.is_timestamp(old.type):
+                new, old = new.cast(pa.int64()), old.cast(pa.int64())
+            different += pc.sum(pc.not_equal(new, old)).as_py() or 0
+        return _figures(started, spent) | {"changed": different, "rows": aligned.num_rows}
+
+
+def _figures(started: float, spent: float) -> dict[str, float]:
+    """Wall and CPU seconds since then, and the peak memory of this process in MiB."""
+    return {
+        "wall_seconds": time.perf_counter() - started,
+        "cpu_seconds": time.process_time() - spent,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }

@@ -1,0 +1,100 @@
+"""Records delivered: ours, beside a plain hand-written sender of the same batches, into the same stand-in."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import requests
+
+import destinations
+from benchmarks import nights
+from destinations.standins import standins
+from destinations.standins.server import Server
+from syncer.config import load
+from syncer.run import Engine
+from syncer.sources.duckdb import DuckDB
+
+
+def serve(kind: str, port_file: Path) -> None:
+    """Serve one stand-in, ready for the benchmark's records, until this process is ended."""
+    standin = standins()[kind]()
+    importlib.import_module(f"benchmarks.services.{kind}").prepare(standin)
+    with Server({"": standin}) as server:
+        port_file.write_text(json.dumps({"url": server.url, "settings": standin.settings()}))
+        while os.getppid() != 1:
+            time.sleep(0.1)
+
+
+def with_standin(kind: str, way: str, folder: Path, rows: int) -> dict[str, Any]:
+    """Start the stand-in in a process of its own, so that its work is not measured as ours, and deliver into it."""
+    port_file = folder / f"{kind}-{way}.json"
+    port_file.unlink(missing_ok=True)
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks", "serve", kind, str(port_file)])
+    try:
+        while not port_file.exists() or not port_file.read_text():
+            time.sleep(0.05)
+        told = json.loads(port_file.read_text())
+        return (ours if way == "ours" else plain)(kind, folder, rows, told)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ours(kind: str, folder: Path, rows: int, told: dict[str, str]) -> dict[str, Any]:
+    """A first run through the engine: plan, intents, batches, outcomes."""
+    home = folder / f"engine-{kind}"
+    (home / "mappings").mkdir(parents=True, exist_ok=True)
+    (home / "config.toml").write_text(
+        f'[source]\ntype = "duckdb"\npath = {json.dumps(str(folder / "warehouse.duckdb"))}\n\n'
+        f'[brakes]\nmax_age = "3650d"\n\n[destinations.{kind}]\n{told["settings"]}\n'
+    )
+    service = importlib.import_module(f"benchmarks.services.{kind}")
+    (home / "mappings" / f"{kind}.toml").write_text(service.mapping(nights.columns()))
+    config = load(home / "config.toml", destinations.adapter, destinations.kinds)
+    engine = Engine(config, DuckDB(folder / "warehouse.duckdb"), destinations.adapter)
+    prepared = engine.prepare(config.syncs[0])
+    started, spent = time.perf_counter(), time.process_time()
+    report = engine.run(prepared)
+    engine.close()
+    assert report.delivered.accepted == rows, (report.error, report.delivered)
+    return _figures(started, spent, rows, report.requests)
+
+
+def plain(kind: str, folder: Path, rows: int, told: dict[str, str]) -> dict[str, Any]:
+    """A loop as one would write it: fetch rows, fill a batch, post it, look at the answer, go on."""
+    service = importlib.import_module(f"benchmarks.services.{kind}")
+    names = nights.columns()
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection, requests.Session() as session:
+        started, spent = time.perf_counter(), time.process_time()
+        sent = calls = 0
+        send = service.sender(session, told["url"], tomllib.loads(told["settings"]), names)
+        chosen = ", ".join(
+            ["user_id", *(name if not name.startswith("at_") else f"epoch({name})::BIGINT" for name in names)]
+        )
+        cursor = connection.execute(f"SELECT {chosen} FROM first LIMIT {rows}")
+        while batch := cursor.fetchmany(service.BATCH):
+            calls += send(batch)
+            sent += len(batch)
+    return _figures(started, spent, sent, calls)
+
+
+def _figures(started: float, spent: float, records: int, calls: int) -> dict[str, Any]:
+    wall = time.perf_counter() - started
+    return {
+        "records": records,
+        "requests": calls,
+        "wall_seconds": wall,
+        "cpu_seconds": time.process_time() - spent,
+        "records_per_second": records / wall,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }

@@ -1,0 +1,66 @@
+"""Two nights of a table of 16 metrics: the second has 1 % changed rows, in another order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from syncer.mapping import Brakes, Field, Sync
+
+FLOATS, INTEGERS, BOOLEANS, TIMESTAMPS, TEXTS = 4, 4, 4, 2, 2
+
+
+def columns() -> list[str]:
+    """Names of the 16 metrics."""
+    return [
+        *(f"score_{number}" for number in range(FLOATS)),
+        *(f"count_{number}" for number in range(INTEGERS)),
+        *(f"flag_{number}" for number in range(BOOLEANS)),
+        *(f"at_{number}" for number in range(TIMESTAMPS)),
+        *(f"text_{number}" for number in range(TEXTS)),
+    ]
+
+
+def make(path: Path, rows: int, changed: float = 0.01) -> None:
+    """A DuckDB file with the tables `first` and `second`; `changed` is the share of rows with another score_0."""
+    metrics = ", ".join(
+        [
+            *(f"round(hash(i, {number}) % 10000 / 100.0, 2)::DOUBLE AS score_{number}" for number in range(FLOATS)),
+            *(f"(hash(i, {number + 10}) % 1000)::BIGINT AS count_{number}" for number in range(INTEGERS)),
+            *(f"hash(i, {number + 20}) % 2 = 0 AS flag_{number}" for number in range(BOOLEANS)),
+            *(
+                f"TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds((hash(i, {number + 30}) % 10000000)::BIGINT) AS at_{number}"
+                for number in range(TIMESTAMPS)
+            ),
+            "'segment ' || (hash(i, 40) % 5)::VARCHAR AS text_0",
+            "'plan ' || (hash(i, 41) % 50000)::VARCHAR AS text_1",
+        ]
+    )
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(
+            f"CREATE TABLE first AS SELECT 'usr_' || lower(hex(hash(i, 99))) AS user_id, {metrics} FROM range({rows}) t(i)"
+        )
+        every = max(1, round(1 / changed))
+        connection.execute(
+            "CREATE TABLE second AS SELECT * REPLACE ("
+            f"CASE WHEN hash(user_id) % {every} = 0 THEN score_0 + 1 ELSE score_0 END AS score_0"
+            ") FROM first ORDER BY hash(user_id, 7)"
+        )
+
+
+def sync(table: str, destination: str = "memory", object_: str = "person", identifier: str = "id") -> Sync:
+    """The sync of one of the two tables; both have one name, so the second meets the state of the first."""
+    return Sync(
+        name=f"{destination}.people",
+        destination=destination,
+        source=table,
+        key="user_id",
+        object=object_,
+        match={identifier: "user_id"},
+        missing="create",
+        brakes=Brakes(max_age=None),
+        file=Path("benchmark.toml"),
+        fields=tuple(Field(name=column, column=column) for column in columns()),
+    )

@@ -1,0 +1,1 @@
+"""What the delivery benchmark needs to know of each service."""

@@ -56,8 +56,8 @@ RESERVED_ON_PEOPLE = frozenset(
 )
 RESERVED_ON_OBJECTS = frozenset({"object_id", "object_type_id", "cio_object_id", "cio_relationships"})
 
-RECORDS_MAX = 1_000
-"""Operations in a batch. The vendor names no number; other senders go up to this one."""
+RECORDS_MAX = 4_000
+"""Operations in a batch. The vendor names no number, so bytes decide; this one bounds what a crash leaves in doubt."""
 BATCH_BYTES_MAX = 480_000
 """The vendor says 500 kb, and not whether that is 500,000 bytes or 512,000."""
 ITEM_BYTES_MAX = 30_000

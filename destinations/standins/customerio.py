@@ -25,6 +25,7 @@ from destinations.standins.customerio_parts.validation import (
     IDENTIFIER_BYTES_MAX,
     Refusal,
     Validation,
+    is_larger,
     refuse_attributes,
 )
 from destinations.standins.server import Answer, Request, StandIn, Table
@@ -133,6 +134,9 @@ class CustomerioStandIn(StandIn):
                 if self._person("id", str(row["user_id"])) is None:
                     attributes = {name: row[name] for name in ("email", "name") if row.get(name) is not None}
                     self._identify_person("id", str(row["user_id"]), attributes, None)
+            # What was there before the first sync is no news.
+            for person in self.people.values():
+                person.changed = set()
 
     def tables(self) -> list[Table]:
         """People, and one table for each object type."""
@@ -271,7 +275,7 @@ class CustomerioStandIn(StandIn):
         good: list[Callable[[], None]] = []
         may_hold_large_items = len(request.body) > self.item_bytes_max
         for index, operation in enumerate(batch):
-            if may_hold_large_items and len(json.dumps(operation)) > self.item_bytes_max:
+            if may_hold_large_items and is_larger(operation, self.item_bytes_max):
                 large = Refusal("invalid", "batch", "the operation is larger than 32kb")
                 if self.large_items == "request":
                     return _v2_refused([large])
@@ -309,7 +313,8 @@ class CustomerioStandIn(StandIn):
         return Answer(200, {})
 
     def _apply_what_is_due(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self.clock():
+        now = self.clock()
+        while self._waiting and self._waiting[0][0] <= now:
             self._waiting.popleft()[1]()
 
     def _perform(self, operation: dict[str, Any]) -> None:
@@ -345,7 +350,7 @@ class CustomerioStandIn(StandIn):
             if name in attributes and (text := attributes.pop(name)) is not None:
                 wanted.setdefault(name, str(text))
         for name, text in wanted.items():
-            owner = self._person(name, text)
+            owner = found if name == kind else self._person(name, text)
             if owner is not None and found is not None and owner is not found:
                 self.activity.append(f"Attribute Update Failure: {name} belongs to another person")
                 return
@@ -368,7 +373,7 @@ class CustomerioStandIn(StandIn):
                 self.activity.append(f"Attribute Update Failure: {name} cannot be changed this way")
                 return
         for name, text in wanted.items():
-            if name != "cio_id":
+            if name != "cio_id" and found.identifiers.get(name) != text:
                 self._index(found, name, text)
         self._write(found, attributes, timestamp, removes_empty=False)
 
@@ -384,19 +389,20 @@ class CustomerioStandIn(StandIn):
 
     def _write(self, record: Record, attributes: dict[str, Any], timestamp: int | None, *, removes_empty: bool) -> None:
         second = int(self.clock()) if timestamp is None else timestamp
+        held, seconds = record.attributes, record.timestamps
         changed = set()
         for name, value in attributes.items():
             text = None if value is None or (removes_empty and value == "") else as_text(value)
-            if text == record.attributes.get(name):
+            if text == held.get(name):
                 continue
-            if second < record.timestamps.get(name, second):
+            if second < seconds.get(name, second):
                 self.activity.append(f"Older than what is held: {name}")
                 continue
             if text is None:
-                del record.attributes[name]
+                del held[name]
             else:
-                record.attributes[name] = text
-            record.timestamps[name] = second
+                held[name] = text
+            seconds[name] = second
             changed.add(name)
         if changed or not record.touched:
             self._touches += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import email.utils
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -63,9 +64,8 @@ class SalesforceStandIn(StandIn):
 
     def add_field(self, object_name: str, name: str, type_name: str, **properties: Any) -> None:
         """A field that an administrator made; `properties` as in the describe call, `choices` for picklists."""
-        self.org.objects[object_name].add(name, type_name, **properties)
-        for record in self.org.records[object_name].values():
-            record.setdefault(name, False if type_name == "boolean" else None)
+        with self.lock:
+            self.org.add_field(object_name, name, type_name, **properties)
 
     def put(self, object_name: str, **values: Any) -> str:
         """A record as somebody at the company enters it; its Id. Raises RecordError and RequestError."""
@@ -183,7 +183,7 @@ class SalesforceStandIn(StandIn):
             case ["POST", "composite", "sobjects"]:
                 return self._collection(request, self._create_item)
             case ["PATCH", "composite", "sobjects"]:
-                return self._collection(request, self._update_item)
+                return self._update_collection(request)
             case ["PATCH", "composite", "sobjects", name, field]:
                 return self._upsert_collection(request, self._kind(name), field)
             case [method, "composite", "sobjects", *_] | [method, "query" | "limits", *_]:
@@ -210,7 +210,7 @@ class SalesforceStandIn(StandIn):
         if query.object_name not in self.org.objects:
             raise RequestError(400, "INVALID_TYPE", f"sObject type '{query.object_name}' is not supported.")
         kind = self.org.objects[query.object_name]
-        found = query.run(kind, list(self.org.alive(kind.name)))
+        found = query.run(kind, self.org)
         for record in found:
             address = f"/services/data/v66.0/sobjects/{kind.name}/{record['Id']}"
             record["attributes"] = {"type": kind.name, "url": address}
@@ -307,7 +307,7 @@ class SalesforceStandIn(StandIn):
                 404, "NOT_FOUND", f"Provided external ID field does not exist or is not accessible: {field}"
             )
         records = _records(request)
-        keys = [str(record.get(field)).strip().casefold() for record in records]
+        counts = Counter(_folded_key(record.get(field)) for record in records)
 
         def upsert(request: Request, own: ObjectType, record: dict[str, Any]) -> dict[str, Any]:
             if own is not kind:
@@ -316,7 +316,7 @@ class SalesforceStandIn(StandIn):
             key = values.get(field)
             if key in (None, ""):
                 raise RecordError("MISSING_ARGUMENT", f"{field} not specified", [field])
-            if keys.count(str(key).strip().casefold()) > 1:
+            if counts[_folded_key(key)] > 1:
                 raise RecordError("DUPLICATE_VALUE", f"Duplicate external id specified: {key}", [field])
             found = self.org.matching(kind.name, field, key)
             if len(found) > 1:
@@ -331,14 +331,18 @@ class SalesforceStandIn(StandIn):
 
         return self._collection(request, upsert)
 
-    def _update_item(self, request: Request, kind: ObjectType, record: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(record.get("id"), str):
-            raise RecordError("MISSING_ARGUMENT", "Id not specified in an update call")
-        every = [str(one.get("id", ""))[:15] for one in request.json()["records"]]
-        if every.count(record["id"][:15]) > 1:
-            raise RecordError("DUPLICATE_VALUE", f"duplicate id in list: {record['id']}", ["Id"])
-        record_id = self.org.update(kind.name, record["id"], _values(record))
-        return {"id": record_id, "success": True, "errors": []}
+    def _update_collection(self, request: Request) -> Answer:
+        counts = Counter(str(record.get("id", ""))[:15] for record in _records(request))
+
+        def update(request: Request, kind: ObjectType, record: dict[str, Any]) -> dict[str, Any]:
+            if not isinstance(record.get("id"), str):
+                raise RecordError("MISSING_ARGUMENT", "Id not specified in an update call")
+            if counts[record["id"][:15]] > 1:
+                raise RecordError("DUPLICATE_VALUE", f"duplicate id in list: {record['id']}", ["Id"])
+            record_id = self.org.update(kind.name, record["id"], _values(record))
+            return {"id": record_id, "success": True, "errors": []}
+
+        return self._collection(request, update)
 
     def _create_item(self, request: Request, kind: ObjectType, record: dict[str, Any]) -> dict[str, Any]:
         if "id" in record:
@@ -358,6 +362,13 @@ class SalesforceStandIn(StandIn):
 
     def _readable(self, kind: ObjectType, values: dict[str, Any]) -> None:
         """Raises RequestError if a record's JSON cannot be read at all, which refuses the whole request."""
+        try:
+            kind.accept(values, is_new=False)
+        except (RecordError, RequestError):
+            # Something is wrong: looked at one by one, the fields tell whether it is no more than their record.
+            self._readable_fields(kind, values)
+
+    def _readable_fields(self, kind: ObjectType, values: dict[str, Any]) -> None:
         for name, value in values.items():
             try:
                 kind.accept({name: value}, is_new=False)
@@ -402,6 +413,10 @@ def _cell(value: Any) -> str:
 
 def _values(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in ("id", "attributes")}
+
+
+def _folded_key(value: Any) -> str:
+    return str(value).strip().casefold()
 
 
 def _object(request: Request) -> dict[str, Any]:

@@ -95,15 +95,18 @@ def test_its_settings_are_toml(standin: CustomerioStandIn) -> None:
 
 
 def test_its_seed(standin: CustomerioStandIn) -> None:
-    """Nine of ten people are there with their email; nobody without an id, and no object."""
+    """Nine of ten people are there with their email, and are no news; nobody without an id, and no object."""
     people = [{"user_id": f"u_{n}", "email": f"u_{n}@example.com", "name": None, "github": None} for n in range(100)]
     people[3]["user_id"] = None
+    people[0]["name"] = "Ada"
 
     standin.seed(people, [{"workspace_id": "w", "name": "W"}], [{"account_id": "a", "name": "A", "domain": "a.io"}])
 
     assert 89 == len(standin.people)
     assert standin.person("u_0@EXAMPLE.com", "email") is not None
     assert {} == standin.objects
+    assert "Ada" in [row.get("name") for row in standin.tables()[0].rows]
+    assert not any(standin.tables()[0].changed)
 
 
 def test_its_tables(standin: CustomerioStandIn, caller: Caller) -> None:
@@ -548,6 +551,21 @@ def test_object_types(caller: Caller) -> None:
     types = caller.get("/v1/object_types").json()["types"]
 
     assert [("1", "Workspaces"), ("2", "Accounts")] == [(one["id"], one["name"]) for one in types]
+
+
+@pytest.mark.parametrize(
+    "value", ["\x01" * 4, "\U0001f600", "é", '"', False, None, 1e15, -(10**18), [], {}, [False] * 9]
+)
+def test_items_are_measured_to_the_character(value: Any, standin: CustomerioStandIn, caller: Caller) -> None:
+    """Whatever an item is made of, it may have as many characters as is allowed, and not one more."""
+    item = person("u_1", cio_subscription_preferences={"few": [value] * 12})
+    standin.item_bytes_max = len(json.dumps(item))
+
+    assert 200 == caller.batch(item).status_code
+
+    standin.item_bytes_max -= 1
+
+    assert ["the operation is larger than 32kb"] == [one["message"] for one in caller.batch(item).json()["errors"]]
 
 
 def test_a_large_batch_is_quick(standin: CustomerioStandIn, caller: Caller) -> None:

@@ -285,6 +285,33 @@ def test_query_answer(caller: Caller) -> None:
     assert record["attributes"]["url"].endswith(record_id)
 
 
+def test_queries_by_keys(caller: Caller) -> None:
+    """Ids count by their first 15 characters, other keys as their fields say; null and other conditions still hold."""
+    caller.standin.add_field("Contact", "Key__c", "string", externalId=True, idLookup=True, caseSensitive=True)
+    caller.standin.add_field("Contact", "Number__c", "double", externalId=True, idLookup=True)
+    put = caller.standin.put
+    ids = [
+        put("Contact", LastName="Ada", Email="twin@example.com", Key__c="AB", Number__c=7),
+        put("Contact", LastName="Bob", Email="TWIN@example.com", Key__c="ab"),
+        put("Contact", LastName="Cyd", Number__c=8.5),
+    ]
+    put("Contact", LastName="Gone", Email="twin@example.com")
+    caller.standin.org.delete("Contact", caller.standin.records("Contact")[3]["Id"])
+
+    def names(condition: str) -> list[str]:
+        answer = caller.query(f"SELECT LastName FROM Contact WHERE {condition}").json()
+        return [record["LastName"] for record in answer["records"]]
+
+    assert ["Ada", "Cyd"] == names(f"Id IN ('{ids[2][:15]}','{ids[0]}','{ids[2]}','003')")
+    assert ["Ada"] == names(f"Id = '{ids[0][:15]}ZZZ'")
+    assert ["Ada", "Bob"] == names("Email = ' Twin@example.com '")
+    assert ["Bob"] == names("Email IN ('twin@example.com') AND Key__c = 'ab'")
+    assert ["Bob"] == names("LastName = 'bob' AND Email IN ('twin@example.com')")
+    assert ["Cyd"] == names("Email != 'twin@example.com'")
+    assert ["Ada", "Bob", "Cyd"] == names("Email IN (null, 'twin@example.com')")
+    assert ["Ada", "Cyd"] == names("Number__c IN (7.0, 8.5)")
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -359,6 +386,74 @@ def test_single_upsert(caller: Caller) -> None:
     several = caller.ask("PATCH", f"{CONTACT}/Email/twin@example.com", json=body)
 
     assert (300, 2) == (several.status_code, len(several.json()))
+
+
+def test_keys_follow_their_records(caller: Caller) -> None:
+    """A key is free once its record has another, none, or is deleted, and taken again once that is taken back."""
+
+    def found(key: str) -> int:
+        return caller.ask("GET", f"{KEYED}/{key}").status_code
+
+    first = caller.standin.put("Contact", LastName="Ada", Product_User_Id__c="u_1")
+    caller.ask("PATCH", f"{CONTACT}/{first}", json={"Product_User_Id__c": "u_2"})
+
+    assert (404, 200) == (found("u_1"), found("U_2"))
+
+    second = caller.standin.put("Contact", LastName="Bob", Product_User_Id__c="u_1")
+    caller.ask("PATCH", f"{CONTACT}/{first}", json={"Product_User_Id__c": None})
+    taken = caller.ask("PATCH", f"{CONTACT}/{first}", json={"Product_User_Id__c": "U_1"})
+
+    assert (404, 200) == (found("u_2"), found("u_1"))
+    assert (400, "DUPLICATE_VALUE") == code(taken)
+
+    caller.standin.org.delete("Contact", second)
+
+    assert 404 == found("u_1")
+
+    caller.standin.org.deleted.clear()
+
+    assert 200 == found("u_1")
+
+
+def test_keys_follow_their_fields(caller: Caller) -> None:
+    """A field that is made a key, or whose case begins to count, is one for the records that are there already."""
+    for name in ("ab", "AB"):
+        caller.standin.put("Contact", LastName="Ada", Source__c=name)
+    address = f"{CONTACT}/Source__c/ab"
+
+    assert (404, "NOT_FOUND") == code(caller.ask("GET", address))
+
+    source = caller.standin.org.objects["Contact"].fields["Source__c"]
+    source["idLookup"] = True
+
+    assert 300 == caller.ask("GET", address).status_code
+
+    source["caseSensitive"] = True
+
+    assert "ab" == caller.ask("GET", address).json()["Source__c"]
+
+
+def test_spellings_of_ids(caller: Caller) -> None:
+    """An Id is good with 15 characters as they are, or with 18 in any case."""
+    for _ in range(12):
+        whole = caller.standin.put("Contact", LastName="Ada")
+    short = whole[:15]
+    statuses = [
+        caller.ask("GET", f"{CONTACT}/{text}").status_code
+        for text in (
+            whole,
+            short,
+            whole.lower(),
+            whole.upper(),
+            short.swapcase(),
+            short + "AAA",
+            whole[:17],
+            short + "!!!",
+        )
+    ]
+
+    assert short != short.swapcase()
+    assert [200, 200, 200, 200, 404, 404, 400, 400] == statuses
 
 
 # Collections
@@ -473,6 +568,14 @@ def test_keys_of_collections(caller: Caller) -> None:
     )
     assert ["MISSING_ARGUMENT"] == item_codes(caller.collect("PATCH", KEYED_COLLECTION, {"LastName": "Ada"}))
     assert ["MISSING_ARGUMENT"] == item_codes(caller.collect("PATCH", COLLECTION, {"LastName": "Ada"}))
+
+
+@pytest.mark.parametrize("key", [["003"], {"a": 1}, 7])
+def test_keys_that_are_no_text(key: Any, caller: Caller) -> None:
+    """What cannot be an Id finds no record, and the record that it would make is refused alone."""
+    answer = caller.collect("PATCH", f"{COLLECTION}/Contact/Id", {"Id": key, "LastName": "Ada"})
+
+    assert ["INVALID_FIELD_FOR_INSERT_UPDATE"] == item_codes(answer)
 
 
 def test_records_of_another_type(caller: Caller) -> None:

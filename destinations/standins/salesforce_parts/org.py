@@ -6,6 +6,7 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from destinations.standins.salesforce_parts.index import FieldIndex
 from destinations.standins.salesforce_parts.schema import ObjectType, RecordError, standard_objects
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -13,7 +14,10 @@ CHECKS = string.ascii_uppercase + "012345"
 
 
 class Org:
-    """Objects and records. Every write goes through the same rules, also those of seeds and tests."""
+    """Objects and records. Every write goes through the same rules, also those of seeds and tests.
+
+    Values of records change in `_write` alone, which keeps the indexes right.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, ObjectType] = standard_objects()
@@ -26,6 +30,10 @@ class Org:
         self.touched: dict[str, set[str]] = {}
         """Id → fields that the newest write changed; the newest write is the last."""
         self._number = 0
+        self._indexes: dict[str, dict[str, FieldIndex]] = {name: {} for name in self.objects}
+        """Object → field → its index."""
+        for kind in self.objects.values():
+            self._add_indexes(kind)
 
     def add_object(self, name: str, key_prefix: str) -> ObjectType:
         """A custom object with an Id and a Name."""
@@ -35,7 +43,17 @@ class Org:
         made.add("Name", "string", length=80)
         self.objects[name] = made
         self.records[name] = {}
+        self._indexes[name] = {}
+        self._add_indexes(made)
         return made
+
+    def add_field(self, object_name: str, name: str, type_name: str, **properties: Any) -> None:
+        """A field that an administrator made, in the object and in its records; see `ObjectType.add`."""
+        kind = self.objects[object_name]
+        kind.add(name, type_name, **properties)
+        for record in self.records[object_name].values():
+            record.setdefault(name, False if type_name == "boolean" else None)
+        self._add_indexes(kind)
 
     def create(self, name: str, values: Mapping[str, Any], *, allow_duplicates: bool = False) -> str:
         """A new record's Id. Raises RecordError and RequestError."""
@@ -46,7 +64,8 @@ class Org:
             raise RecordError("DUPLICATES_DETECTED", "Use one of these records?")
         self._number += 1
         record_id = whole_id(kind.key_prefix + _base62(self._number).rjust(12, "0"))
-        self.records[name][record_id] = _named(kind.blank() | {"Id": record_id} | kept)
+        self.records[name][record_id] = record = kind.blank() | {"Id": record_id}
+        self._write(name, record, kept)
         self._touch(record_id, set(kept))
         return record_id
 
@@ -61,8 +80,7 @@ class Org:
             raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         self._unique(kind, kept, record["Id"])
         changed = {field for field, value in kept.items() if record[field] != value}
-        record.update(kept)
-        _named(record)
+        self._write(name, record, kept)
         self._touch(record["Id"], changed)
         return str(record["Id"])
 
@@ -70,23 +88,18 @@ class Org:
         """The record of an Id in either spelling. Raises RecordError."""
         if not (text.isascii() and text.isalnum()) or len(text) not in (15, 18):
             raise RecordError("MALFORMED_ID", f"{name} ID: id value of incorrect type: {text}", ["Id"])
-        for record_id, record in self.records[name].items():
-            if text == record_id[: len(text)] or (len(text) == 18 and text.casefold() == record_id.casefold()):
-                if record_id in self.deleted:
-                    raise RecordError("ENTITY_IS_DELETED", "entity is deleted")
-                return record
+        # The check letters tell the capitals, so that case decides in the short spelling only.
+        for record_id in self._index(name, "Id").ids([whole_id(text) if len(text) == 15 else text]):
+            if record_id in self.deleted:
+                raise RecordError("ENTITY_IS_DELETED", "entity is deleted")
+            return self.records[name][record_id]
         raise RecordError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
 
-    def matching(self, name: str, field: str, value: Any) -> list[dict[str, Any]]:
-        """The records whose field has this value, compared as the field says."""
-        is_case_sensitive = self.objects[name].fields[field]["caseSensitive"]
-
-        def fold(one: Any) -> Any:
-            return one.strip().casefold() if isinstance(one, str) and not is_case_sensitive else one
-
-        return [
-            record for record in self.alive(name) if record[field] is not None and fold(record[field]) == fold(value)
-        ]
+    def matching(self, name: str, field: str, *values: Any) -> list[dict[str, Any]]:
+        """The records whose field has one of these values, compared as the field says; oldest first."""
+        # Ids are counted up, and their letters sort as they count.
+        found = sorted(self._index(name, field).ids(values) - self.deleted)
+        return [self.records[name][record_id] for record_id in found]
 
     def alive(self, name: str) -> Iterator[dict[str, Any]]:
         """The records that are not deleted."""
@@ -100,8 +113,31 @@ class Org:
         """Turn a lead into a contact, whose Id it returns; the lead cannot be changed from here on."""
         lead = self.find("Lead", lead_id)
         contact_id = self.create("Contact", {name: lead[name] for name in ("LastName", "FirstName", "Email")})
-        lead |= {"IsConverted": True, "ConvertedContactId": contact_id}
+        self._write("Lead", lead, {"IsConverted": True, "ConvertedContactId": contact_id})
         return contact_id
+
+    def _write(self, name: str, record: dict[str, Any], values: Mapping[str, Any]) -> None:
+        record.update(values)
+        # People's name is put together from its parts and cannot be written.
+        if "LastName" in record:
+            record["Name"] = " ".join(part for part in (record["FirstName"], record["LastName"]) if part)
+        for index in self._indexes[name].values():
+            index.file(record)
+
+    def _add_indexes(self, kind: ObjectType) -> None:
+        """Make the indexes that are missing now, so that no later request pays for them."""
+        for field in kind.fields:
+            if kind.is_key(field):
+                self._index(kind.name, field)
+
+    def _index(self, name: str, field: str) -> FieldIndex:
+        is_case_sensitive = self.objects[name].fields[field]["caseSensitive"]
+        index = self._indexes[name].get(field)
+        # A test may change what a field is while the org lives.
+        if index is None or index.is_case_sensitive != is_case_sensitive:
+            index = FieldIndex(field, self.records[name].values(), is_case_sensitive=is_case_sensitive)
+            self._indexes[name][field] = index
+        return index
 
     def _unique(self, kind: ObjectType, kept: Mapping[str, Any], record_id: str) -> None:
         for name, value in kept.items():
@@ -135,13 +171,6 @@ def whole_id(short: str) -> str:
     for part in (short[:5], short[5:10], short[10:]):
         checks += CHECKS[int("".join("1" if letter in string.ascii_uppercase else "0" for letter in reversed(part)), 2)]
     return short + checks
-
-
-def _named(record: dict[str, Any]) -> dict[str, Any]:
-    """People's `Name` is put together from its parts and cannot be written."""
-    if "LastName" in record:
-        record["Name"] = " ".join(part for part in (record["FirstName"], record["LastName"]) if part)
-    return record
 
 
 def _base62(number: int) -> str:

@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +81,11 @@ class ObjectType:
         self.fields[name] = fresh | {"picklistValues": choices} | properties
         self.modified = datetime.datetime.now(datetime.UTC)
 
+    def is_key(self, name: str) -> bool:
+        """Whether records are looked up by this field, for which the service keeps an index."""
+        rule = self.fields[name]
+        return bool(rule["unique"] or rule["externalId"] or rule["idLookup"])
+
     def describe(self) -> dict[str, Any]:
         """The answer of the describe call."""
         return self.summary() | {"fields": list(self.fields.values())}
@@ -142,10 +146,8 @@ class ObjectType:
         record = {
             name: False if rule["type"] == "boolean" else DEFAULTS.get(name) for name, rule in self.fields.items()
         }
-        for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp"):
-            if name in record:
-                record[name] = instant_text(datetime.datetime.now(datetime.UTC))
-        return record
+        now = instant_text(datetime.datetime.now(datetime.UTC))
+        return record | {name: now for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp") if name in record}
 
 
 def standard_objects() -> dict[str, ObjectType]:
@@ -218,7 +220,8 @@ def _number(rule: dict[str, Any], value: Any) -> Any:
     if type(value) not in (int, float) or (rule["type"] == "int" and type(value) is not int):
         _of_type(value, name, int)
     whole_digits = rule["digits"] if rule["type"] == "int" else rule["precision"] - rule["scale"]
-    if whole_digits and abs(Decimal(str(value))) >= 10**whole_digits:
+    # Python compares an int with a float exactly.
+    if whole_digits and abs(value) >= 10**whole_digits:
         raise RecordError(
             "NUMBER_OUTSIDE_VALID_RANGE",
             f"{rule['label']}: value outside of valid range on numeric field: {value}",

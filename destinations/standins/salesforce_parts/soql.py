@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from destinations.standins.salesforce_parts.org import Org, whole_id
 from destinations.standins.salesforce_parts.schema import NUMBERS, ObjectType, RequestError
 
 QUERY_CHARACTERS_MAX = 100_000
@@ -43,8 +45,8 @@ class Query:
     descending: bool = False
     limit: int | None = None
 
-    def run(self, kind: ObjectType, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The records that match, with the selected fields and their attributes. Raises RequestError."""
+    def run(self, kind: ObjectType, org: Org) -> list[dict[str, Any]]:
+        """The org's records that match, with the selected fields and their attributes. Raises RequestError."""
         conditions = [condition.name for condition in self.conditions]
         for name in [*self.fields, *conditions, *([self.order] if self.order else [])]:
             if name not in kind.fields:
@@ -58,11 +60,25 @@ class Query:
             if not kind.fields[name]["filterable"]:
                 raise RequestError(400, "INVALID_FIELD", f"field '{name}' can not be filtered in a query call")
         tests = [_test(kind, condition) for condition in self.conditions]
-        found = [record for record in records if all(test(record) for test in tests)]
+        found = [record for record in self._candidates(kind, org) if all(test(record) for test in tests)]
         if self.order:
             name = self.order
             found.sort(key=lambda record: (record[name] is not None, record[name]), reverse=self.descending)
         return [kind.shown(record, {"Id": 0, **dict.fromkeys(self.fields)}) for record in found[: self.limit]]
+
+    def _candidates(self, kind: ObjectType, org: Org) -> Iterable[dict[str, Any]]:
+        """The records that the conditions have to be tested on: every one that matches, and few others if possible."""
+        for condition in self.conditions:
+            if not condition.is_equal or not kind.is_key(condition.name) or None in condition.values:
+                continue
+            type_name = kind.fields[condition.name]["type"]
+            if type_name == "id":
+                # What comes after the first 15 characters is not looked at in a query.
+                shorts = [value[:15] for value in condition.values]
+                return org.matching(kind.name, condition.name, *[whole_id(one) for one in shorts if len(one) == 15])
+            if type_name != "reference":
+                return org.matching(kind.name, condition.name, *[_stripped(value) for value in condition.values])
+        return org.alive(kind.name)
 
 
 def parse(text: str) -> Query:
@@ -74,9 +90,9 @@ def parse(text: str) -> Query:
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self.tokens: list[tuple[str, str]] = []
-        position = 0
-        while text[position:].strip():
+        self.tokens: deque[tuple[str, str]] = deque()
+        position, text = 0, text.rstrip()
+        while position < len(text):
             found = TOKEN.match(text, position)
             if not found:
                 raise _malformed(f"line 1:{position} no viable alternative")
@@ -87,7 +103,7 @@ class _Parser:
         self.word("SELECT")
         fields = [self.take("name")]
         while self.peek() == ("sign", ","):
-            self.tokens.pop(0)
+            self.tokens.popleft()
             fields.append(self.take("name"))
         self.word("FROM")
         made = Query(fields, self.take("name"))
@@ -130,7 +146,7 @@ class _Parser:
         return found
 
     def value(self) -> Any:
-        kind, text = self.tokens.pop(0) if self.tokens else ("", "<EOF>")
+        kind, text = self.tokens.popleft() if self.tokens else ("", "<EOF>")
         if kind == "text":
             return re.sub(r"\\(.)", _unescape, text[1:-1], flags=re.DOTALL)
         if kind == "literal":
@@ -145,11 +161,11 @@ class _Parser:
     def take(self, kind: str) -> str:
         if self.peek()[0] != kind:
             raise _malformed(f"unexpected token: {self.peek()[1]}")
-        return self.tokens.pop(0)[1]
+        return self.tokens.popleft()[1]
 
     def has(self, word: str) -> bool:
         if self.peek()[0] == "name" and self.peek()[1].upper() == word:
-            self.tokens.pop(0)
+            self.tokens.popleft()
             return True
         return False
 
@@ -162,6 +178,10 @@ def _unescape(found: re.Match[str]) -> str:
     if found[1] not in ESCAPES:
         raise _malformed(f"Illegal character escape: {found[1]}")
     return ESCAPES[found[1]]
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _malformed(message: str) -> RequestError:
@@ -183,7 +203,7 @@ def _test(kind: ObjectType, condition: Condition) -> Callable[[dict[str, Any]], 
             return value
         if rule["type"] in ("id", "reference"):
             return value[:15]
-        return value.strip() if rule["caseSensitive"] else value.strip().casefold()
+        return _stripped(value) if rule["caseSensitive"] else _stripped(value).casefold()
 
     wanted = {fold(value) for value in condition.values}
     return lambda record: (fold(record[condition.name]) in wanted) == condition.is_equal

@@ -49,7 +49,7 @@ soak: .venv/.tests  ## The long endurance runs: hundreds of kills, thousands of 
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow --timeout 7200
 
 bench: .venv/.installed  ## Measure, as ratios within one run.
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --page docs/performance.md
 
 clean:  ## Remove what was made here, except demo/.
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

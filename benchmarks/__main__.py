@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+MARK = "<!-- figures -->"
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the comparison")
     parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json")
+    parser.add_argument("--page", type=Path, help=f"a page whose text after {MARK!r} is replaced by the tables")
     options = parser.parse_args()
     figures: dict[str, Any] = {"machine": _machine(), "rows": options.rows, "records": options.records}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
@@ -36,7 +38,11 @@ def main() -> None:
         }
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=2) + "\n")
-    _tell(figures)
+    table = _table(figures)
+    print(table)
+    if options.page:
+        before, mark, _ = options.page.read_text().partition(MARK)
+        options.page.write_text(f"{before}{mark}\n\n{table}\n")
 
 
 def child(words: list[str]) -> None:
@@ -81,33 +87,43 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _tell(figures: dict[str, Any]) -> None:
-    compare = figures["compare"]
+def _table(figures: dict[str, Any]) -> str:
+    """The figures as Markdown: absolute ones to know the size of things, ratios to judge by."""
+    compare, deliver = figures["compare"], figures["deliver"]
     ours, loop, limit = compare["ours"], compare["loop"], compare["limit"]
-    print(f"compare {figures['rows']:,} rows x 16 fields, {ours['changed']:,} changed")
-    for name, one in (
-        ("ours, with a durable plan", ours),
-        ("loop over dictionaries", loop),
-        ("one pass over aligned columns", limit),
-    ):
-        rate = figures["rows"] / one["wall_seconds"]
-        print(
-            f"  {name:32} {one['wall_seconds']:7.2f} s wall  {one['cpu_seconds']:7.2f} s CPU  {one['peak_mib']:7.0f} MiB peak"
-            f"  {rate:12,.0f} rows/s"
-        )
-    print(
-        f"  ours is {loop['wall_seconds'] / ours['wall_seconds']:.1f} x the speed of the loop and takes "
-        f"{ours['wall_seconds'] / limit['wall_seconds']:.2f} x the time of the one pass"
+    lines = [
+        f"Comparing {figures['rows']:,} rows x 16 fields, of which {ours['changed']:,} changed:",
+        "",
+        "| | wall s | CPU s | peak MiB | rows/s | time, as a ratio to ours |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    ways = (
+        ("Syncer, durable plan included", ours),
+        ("a loop over dictionaries", loop),
+        ("one pass, columns in line", limit),
     )
-    for kind, ways in figures["deliver"].items():
-        print(f"deliver {figures['records']:,} records x 16 fields into the stand-in of {kind}")
-        for way, one in ways.items():
-            print(
-                f"  {way:32} {one['wall_seconds']:7.2f} s wall  {one['cpu_seconds']:7.2f} s CPU  {one['peak_mib']:7.0f} MiB peak"
-                f"  {one['records_per_second']:12,.0f} records/s  {one['requests']} requests"
+    for name, one in ways:
+        lines.append(
+            f"| {name} | {one['wall_seconds']:.2f} | {one['cpu_seconds']:.2f} | {one['peak_mib']:,.0f} "
+            f"| {figures['rows'] / one['wall_seconds']:,.0f} | {one['wall_seconds'] / ours['wall_seconds']:.2f} |"
+        )
+    lines += [
+        "",
+        f"Delivering {figures['records']:,} new records x 16 fields into a stand-in in a process of its own:",
+        "",
+        "| | wall s | CPU s | peak MiB | requests | records/s | rate, as a ratio to the plain sender |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for kind, measured in deliver.items():
+        for name, way in ((f"{kind}, a plain sender", "plain"), (f"{kind}, Syncer: plan, intents, outcomes", "ours")):
+            one = measured[way]
+            ratio = one["records_per_second"] / measured["plain"]["records_per_second"]
+            lines.append(
+                f"| {name} | {one['wall_seconds']:.2f} | {one['cpu_seconds']:.2f} | {one['peak_mib']:,.0f} "
+                f"| {one['requests']} | {one['records_per_second']:,.0f} | {ratio:.2f} |"
             )
-        ratio = ways["ours"]["records_per_second"] / ways["plain"]["records_per_second"]
-        print(f"  ours reaches {ratio:.2f} x the rate of the plain sender, planning and remembering included")
+    machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
+    return "\n".join([*lines, "", f"Measured on: {machine}."])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def make(path: Path, rows: int, changed: float = 0.01) -> None:
             *(f"(hash(i, {number + 10}) % 1000)::BIGINT AS count_{number}" for number in range(INTEGERS)),
             *(f"hash(i, {number + 20}) % 2 = 0 AS flag_{number}" for number in range(BOOLEANS)),
             *(
-                f"TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds((hash(i, {number + 30}) % 10000000)::BIGINT) AS at_{number}"
+                f"TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds((hash(i, {number + 30}) % 10000000)::BIGINT)"
+                f" AS at_{number}"
                 for number in range(TIMESTAMPS)
             ),
             "'segment ' || (hash(i, 40) % 5)::VARCHAR AS text_0",
@@ -40,7 +41,8 @@ def make(path: Path, rows: int, changed: float = 0.01) -> None:
     with duckdb.connect(str(path)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(
-            f"CREATE TABLE first AS SELECT 'usr_' || lower(hex(hash(i, 99))) AS user_id, {metrics} FROM range({rows}) t(i)"
+            f"CREATE TABLE first AS SELECT 'usr_' || lower(hex(hash(i, 99))) AS user_id, {metrics} "
+            f"FROM range({rows}) t(i)"
         )
         every = max(1, round(1 / changed))
         connection.execute(

@@ -19,7 +19,8 @@ def mapping(columns: Sequence[str]) -> str:
     """The mapping file."""
     fields = "\n".join(f'{name} = "{name}"' for name in columns)
     return (
-        'destination = "customerio"\n\n[[sync]]\nname = "people"\nsource = "first"\nkey = "user_id"\nobject = "person"\n'
+        'destination = "customerio"\n\n[[sync]]\nname = "people"\nsource = "first"\nkey = "user_id"\n'
+        'object = "person"\n'
         f'match = {{ id = "user_id" }}\nmissing = "create"\n\n[sync.fields]\n{fields}\n'
     )
 

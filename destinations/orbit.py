@@ -87,6 +87,14 @@ class OrbitSettings(DestinationSettings):
         return text.rstrip("/")
 
 
+class _Page(DestinationUnusable):
+    """Somebody in between answered with a page. What was written may have arrived all the same."""
+
+    def __init__(self, status: int, *, is_written: bool) -> None:
+        super().__init__(f"base_url answers {status} with a page, and not as Orbit's API does.")
+        self.doubt = is_written
+
+
 class _Answered(DestinationUnusable):
     """The destination is unusable, and its sentence already says why; `setting` is what to correct."""
 
@@ -221,7 +229,7 @@ class Orbit(Destination):
         try:
             return status, response.json()
         except JSONDecodeError:
-            raise DestinationUnusable(f"base_url answers {status} with a page, and not as Orbit's API does.") from None
+            raise _Page(status, is_written=method != "GET") from None
 
 
 class _Visit:

@@ -153,6 +153,23 @@ class AdapterTests(RecordTests):
         assert found.outcomes or isinstance(found.error, ServiceUnavailable)
         assert (trouble.get("status") != 429) == found.has_doubt
 
+    def test_page_is_no_yes(self, bench: HttpBench) -> None:
+        """A page of somebody in between, under a 200, accepts nothing, and what was written is in doubt."""
+        bench.put(1, {bench.text: "cold"})
+        bench.trouble("after", status=200, content=PAGE, times=None)
+        found = attempted(bench.adapter(bench.transport()), bench.sync(), [bench.change(1, {bench.text: "hot"})])
+
+        assert "accepted" not in found.results.values()
+        assert found.has_doubt
+
+    def test_page_is_no_refusal(self, bench: HttpBench) -> None:
+        """A page under a 404 says nothing about the record: it is neither accepted nor parked."""
+        bench.put(1, {bench.text: "cold"})
+        bench.trouble("status", status=404, content=PAGE, times=None)
+        found = attempted(bench.adapter(bench.transport()), bench.sync(), [bench.change(1, {bench.text: "hot"})])
+
+        assert {"deferred"} >= set(found.results.values())
+
     def test_dead_service_leaves_no_doubt_about_readings(self, bench: HttpBench) -> None:
         """When everything is answered 429, nothing was written, and nothing is said to be in doubt."""
         bench.put(1, {})

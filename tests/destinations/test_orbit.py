@@ -599,12 +599,12 @@ def test_check_recognises_a_foreign_certificate(bench: Bench) -> None:
     assert [True] == closed(list(orbit.check(sync_of())))
 
 
-def test_foreign_certificate_tells_no_address(bench: Bench) -> None:
-    """The error about a certificate, with its traceback, does not hold the address that was asked for."""
+def test_broken_encryption_tells_no_address(bench: Bench) -> None:
+    """The error about a connection that is not encrypted, with its traceback, does not hold who was asked for."""
     orbit = bench.orbit(base_url=bench.standin.url.replace("http://", "https://"))
     who = "somebody" + "@example.com"
 
-    with pytest.raises(DestinationUnusable, match="certificate") as caught:
+    with pytest.raises(ServiceUnavailable, match="encrypted") as caught:
         list(orbit.push(sync_of(), [change_of(who, {"tag:activation": "hot"})]))
     assert "somebody" + "%40" not in "".join(traceback.format_exception(caught.value))
 

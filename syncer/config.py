@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -254,9 +254,14 @@ class Config:
     delivery: Delivery
     written: tuple[Written, ...] = ()
     """Where each sync stands in its file."""
+    document: Document | None = field(default=None, repr=False)
+    """The config file itself."""
 
     def problem(self, sync: Sync, place: str, sentence: str) -> Problem:
-        """A problem at a path inside a sync (`fields.score`, `match`), with the file and line of it."""
+        """A problem at a path inside a sync (`fields.score`, `match`) or at a setting of a destination
+        (`destinations.NAME.api_key`), with the file and line of it."""
+        if self.document and place.startswith("destinations."):
+            return self.document.problem(tuple(place.split(".", 2)), sentence)
         for written in self.written:
             if written.sync.name == sync.name:
                 return written.problem(place, sentence)
@@ -332,6 +337,7 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         service=settings.service,
         delivery=settings.delivery,
         written=mappings.written,
+        document=document,
     )
 
 

@@ -12,18 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
-import structlog
-
-from syncer.change import Change, Outcome, deferred
+from syncer.change import Change, Outcome, Value, deferred
 from syncer.control import Code, Control, Settled
 from syncer.destination import Destination, Limits
-from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
+from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError
+from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.plan import HIDDEN, Plan, shown
-
-log = structlog.get_logger(__name__)
 
 REJECTED_SHARE_MAX = 0.5
 """When more than this share of the first outcomes is refused, something is wrong with more than a record."""
@@ -31,6 +29,8 @@ REJECTED_AFTER = 1_000
 """Outcomes before that share is looked at."""
 STOP_SECONDS = 25.0
 """How long a stopping process waits for what is in flight; what is not back by then is in doubt."""
+LOOK_SECONDS = 0.2
+"""How often a delivery that waits looks whether the process is to stop."""
 MESSAGE_CHARACTERS_MAX = 500
 
 MISSING = "missing"
@@ -54,19 +54,48 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Delivered:
-    """What became of a plan. The four counts add up to `planned`."""
+class Tally:
+    """How the outcomes of some changes count."""
 
-    planned: int
     accepted: int = 0
     rejected: int = 0
     deferred: int = 0
     unsent: int = 0
-    error: str | None = None
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(result, code) → how many, for everything that was not accepted."""
     samples: dict[tuple[str, str], str] = field(default_factory=dict)
     """(result, code) → one message."""
+
+    def count(self, result: str, code: str, message: str) -> None:
+        """One change that was rejected or deferred."""
+        if result == "rejected":
+            self.rejected += 1
+        else:
+            self.deferred += 1
+        self.reasons[result, code] += 1
+        self.samples.setdefault((result, code), message)
+
+    def add(self, other: Tally) -> None:
+        """Count the changes of another tally too."""
+        self.accepted += other.accepted
+        self.rejected += other.rejected
+        self.deferred += other.deferred
+        self.unsent += other.unsent
+        self.reasons.update(other.reasons)
+        self.samples = other.samples | self.samples
+
+    @property
+    def refused(self) -> int:
+        """Rejected records that are at the destination: what is not there was skipped on purpose."""
+        return self.rejected - self.reasons["rejected", MISSING]
+
+
+@dataclass(slots=True, kw_only=True)
+class Delivered(Tally):
+    """What became of a plan. The four counts add up to `planned`."""
+
+    planned: int
+    error: str | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -114,49 +143,31 @@ class Delivery:
     progress: Callable[[int], None] = lambda done: None
 
     def deliver(self) -> Delivered:
-        """Send what may be sent and remember each outcome. Raises StateDamaged when an intent cannot be written;
-        nothing leaves then."""
+        """Send what may be sent and remember each outcome; the counts add up in whatever way it ends.
+
+        When the store cannot be written, nothing more leaves, and what could not be remembered counts as deferred.
+        """
         sync = self.plan.sync
         limits = self.destination.limits(sync)
         in_flight_max = self.destination.settings.in_flight or limits.in_flight
         sendable = self.plan.sendable if self.records_max is None else min(self.records_max, self.plan.sendable)
-        done = Delivered(planned=self.plan.sendable)
-        flying: dict[Future[tuple[dict[str, Outcome], Exception | None]], Batch] = {}
-        settled: list[Settled] = []
-        error: Exception | None = None
-        sent = 0
-
-        def land(futures: set[Future[tuple[dict[str, Outcome], Exception | None]]]) -> None:
-            nonlocal error
-            for future in futures:
-                batch = flying.pop(future)
-                outcomes, raised = future.result()
-                settled.append(self._settle(batch, outcomes, raised, done))
-                self.progress(len(batch.changes))
-                if raised is not None and (error is None or isinstance(error, ServiceUnavailable)):
-                    error = raised
-
-        for batch in cut(self.plan.rows_of(0, sendable), self.destination, sync, limits):
-            if len(flying) >= in_flight_max:
-                land(wait(flying, return_when=FIRST_COMPLETED).done)
-            else:
-                land({future for future in flying if future.done()})
-            if self.stop.is_set() or self._is_over(error, done):
-                break
-            self.control.commit(self.sync_id, settled, (self.plan_id, batch.lo, batch.hi))
-            settled = []
-            flying[_start(lambda batch=batch: self._push(batch))] = batch  # type: ignore[misc] # bound at once
-            sent += len(batch.changes)
-        self._wait_for(flying, land)
-        # Whoever is still flying was given up by a stop: the intent stays, so these records are in doubt.
-        abandoned = sum(len(batch.changes) for batch in flying.values())
-        self.control.commit(self.sync_id, settled, None)
-        done.deferred += abandoned
-        done.unsent += self.plan.sendable - sent
-        done.error = self._error(error, done, sendable - sent, abandoned)
+        flight = _Flight(self)
+        try:
+            for batch in cut(self.plan.rows_of(0, sendable), self.destination, sync, limits):
+                flight.land(room_for=in_flight_max)
+                if self.stop.is_set() or flight.is_over or not flight.remember((self.plan_id, batch.lo, batch.hi)):
+                    break
+                flight.take_off(batch)
+        except Exception as error:  # noqa: BLE001 - a fault in weighing must not lose what is in flight
+            flight.error = error
+        flight.land_all()
+        flight.remember(None)
+        done = flight.done
+        done.unsent += self.plan.sendable - flight.sent
+        done.error = self._error(flight, sendable - flight.sent)
         return done
 
-    def _push(self, batch: Batch) -> tuple[dict[str, Outcome], Exception | None]:
+    def push(self, batch: Batch) -> tuple[dict[str, Outcome], Exception | None]:
         """Push one batch; outcomes by key as far as they are known, and what was raised."""
         outcomes: dict[str, Outcome] = {}
         keys = {change.key for change in batch.changes}
@@ -164,7 +175,7 @@ class Delivery:
         try:
             for outcome in self.destination.push(self.plan.sync, batch.changes):
                 if outcome.key not in keys or outcome.key in outcomes:
-                    raise _BrokenPromise(f"the adapter {self.destination.kind} gave an outcome that nobody waits for")
+                    return outcomes, self._broken("gave an outcome that nobody waits for")
                 outcomes[outcome.key] = outcome
         except (DestinationUnusable, ServiceUnavailable, Stopping) as error:
             if is_in_doubt():
@@ -173,88 +184,143 @@ class Delivery:
                         outcomes[change.key] = deferred(change, "unknown", str(error), doubt=True)
             return outcomes, error
         except Exception as error:  # noqa: BLE001 - a fault of an adapter must not lose the outcomes of others
-            # Only the kind of the fault is logged: its text may hold people's data.
-            log.error("adapter_failed", adapter=self.destination.kind, error=type(error).__name__, at=_where(error))
             return outcomes, error
         if len(outcomes) < len(keys):
-            return outcomes, _BrokenPromise(f"the adapter {self.destination.kind} gave no outcome for some records")
+            return outcomes, self._broken("gave no outcome for some records")
         return outcomes, None
 
-    def _settle(self, batch: Batch, outcomes: dict[str, Outcome], raised: Exception | None, done: Delivered) -> Settled:
+    def _broken(self, deed: str) -> Exception:
+        return _BrokenPromise(f"the adapter {self.destination.kind} {deed}")
+
+    def settle(self, batch: Batch, outcomes: dict[str, Outcome], raised: Exception | None) -> tuple[Settled, Tally]:
+        """What is to be remembered of a batch, and how it counts once it is."""
         codes = bytearray(len(batch.changes))
-        settled = Settled(self.plan_id, batch.lo, b"")
+        settled, tally = Settled(self.plan_id, batch.lo, b""), Tally()
         for row, change in enumerate(batch.changes):
             outcome = outcomes.get(change.key) or _without_outcome(change, raised)
             if outcome is None:
                 # Refused as a whole before anything was applied: it is as if it had never left.
                 codes[row] = Code.DEFERRED
-                done.unsent += 1
+                tally.unsent += 1
                 continue
             codes[row] = _code(outcome)
             if outcome.result == "accepted":
-                done.accepted += 1
+                tally.accepted += 1
                 if change.key in self.plan.parked_keys:
                     settled.cleared.append(change.key)
                 continue
             message = self._clean(outcome.message, change)
             if outcome.result == "rejected":
-                done.rejected += 1
                 settled.parked.append((change.key, batch.payloads[row], outcome.code, message))
-            else:
-                done.deferred += 1
-            reason = (outcome.result, outcome.code)
-            done.reasons[reason] += 1
-            done.samples.setdefault(reason, message)
+            tally.count(outcome.result, outcome.code, message)
         settled.codes = bytes(codes)
-        return settled
+        return settled, tally
 
     def _clean(self, message: str, change: Change) -> str:
         """A destination may quote values; sensitive ones are never kept."""
         for one in self.plan.sync.fields:
-            value = change.fields.get(one.name)
-            if one.sensitive and value is not None and str(shown(value)):
-                message = message.replace(str(shown(value)), HIDDEN)
+            if one.sensitive:
+                for value in (change.fields.get(one.name), change.before.get(one.name)):
+                    for text in _spellings(value):
+                        message = message.replace(text, HIDDEN)
         return message[:MESSAGE_CHARACTERS_MAX]
 
-    def _is_over(self, error: Exception | None, done: Delivered) -> bool:
-        """Whether nothing more should be asked of this destination in this run."""
-        if error is not None and not isinstance(error, ServiceUnavailable):
-            return True
-        outcomes = done.accepted + done.rejected
-        refused = done.rejected - done.reasons["rejected", MISSING]
-        return outcomes >= REJECTED_AFTER and refused / outcomes > REJECTED_SHARE_MAX
-
-    def _wait_for(self, flying: dict[Future[T], Batch], land: Callable[[set[Future[T]]], None]) -> None:
-        given_up = None
-        while flying:
-            if self.stop.is_set() and given_up is None:
-                given_up = time.monotonic() + STOP_SECONDS
-            if given_up is not None and time.monotonic() > given_up:
-                return
-            land(wait(flying, timeout=0.2, return_when=FIRST_COMPLETED).done)
-
-    def _error(self, error: Exception | None, done: Delivered, left: int, abandoned: int) -> str | None:
+    def _error(self, flight: _Flight, left: int) -> str | None:
         """One sentence for the run, not one per record; None when all went as it should."""
-        if self.stop.is_set() and (left or abandoned or isinstance(error, Stopping)):
+        error, done = flight.error, flight.done
+        if self.stop.is_set() and (left or flight.abandoned or isinstance(error, Stopping)):
             return "The process was asked to stop; the next run goes on where this one ended."
         if error is None:
-            if left:
-                refused = done.rejected - done.reasons["rejected", MISSING]
-                return (
-                    f"{refused:,} of the first {done.accepted + done.rejected:,} records were refused, so the run stopped. "
-                    f"Look at them with `syncer rejected {self.plan.sync.name}`."
-                )
-            return None
-        if isinstance(error, DestinationUnusable | ServiceUnavailable | Stopping):
+            if not left:
+                return None
+            return (
+                f"{done.refused:,} of the first {done.accepted + done.rejected:,} records were refused, so the run "
+                f"stopped. Look at them with `syncer rejected {self.plan.sync.name}`."
+            )
+        if isinstance(error, SyncerError):
             return str(error)
         if isinstance(error, _BrokenPromise):
             return f"Syncer's fault: {error}."
         return (
-            f"Syncer's fault: the adapter {self.destination.kind} failed with {type(error).__name__} ({_where(error)})."
+            f"Syncer's fault: sending to {self.destination.kind} failed with {type(error).__name__} "
+            f"({place_of(error)}). Please report this."
         )
 
 
-class _BrokenPromise(Exception):  # noqa: N818 - named for the state of the world
+class _Flight:
+    """The batches in flight, what they came to, and what of that the store knows already."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._flying: dict[Future[tuple[dict[str, Outcome], Exception | None]], Batch] = {}
+        self._landed: list[tuple[Settled, Tally]] = []
+        self.done = Delivered(planned=delivery.plan.sendable)
+        self.error: Exception | None = None
+        self.sent = 0
+        """Changes that left."""
+        self.abandoned = 0
+        """Changes of them that a stopping process did not wait for. Their intent stays, so they are in doubt."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more should be asked of this destination in this run."""
+        if self.error is not None and not isinstance(self.error, ServiceUnavailable):
+            return True
+        outcomes = self.done.accepted + self.done.rejected
+        return outcomes >= REJECTED_AFTER and self.done.refused / outcomes > REJECTED_SHARE_MAX
+
+    def take_off(self, batch: Batch) -> None:
+        """Send a batch whose intent is durable."""
+        self._flying[_start(partial(self._delivery.push, batch))] = batch
+        self.sent += len(batch.changes)
+
+    def land(self, room_for: int) -> None:
+        """Take what is back, and wait until fewer than `room_for` are in flight, or the process is to stop."""
+        self._take(0)
+        while len(self._flying) >= room_for and not self._delivery.stop.is_set():
+            self._take(LOOK_SECONDS)
+
+    def land_all(self) -> None:
+        """Wait for everything in flight; a process that was asked to stop gives up after a while."""
+        given_up: float | None = None
+        while self._flying:
+            if self._delivery.stop.is_set() and given_up is None:
+                given_up = time.monotonic() + STOP_SECONDS
+            if given_up is not None and time.monotonic() > given_up:
+                break
+            self._take(LOOK_SECONDS)
+        self.abandoned = sum(len(batch.changes) for batch in self._flying.values())
+        self.done.deferred += self.abandoned
+
+    def remember(self, intent: tuple[int, int, int] | None) -> bool:
+        """One commit: what landed, and what leaves next. False when it failed, and nothing may leave then."""
+        delivery = self._delivery
+        try:
+            delivery.control.commit(delivery.sync_id, [settled for settled, _ in self._landed], intent)
+        except StateDamaged as error:
+            self.error = error
+            for settled, _ in self._landed:
+                # Their intent is all that the store has of them, so the next run sends them again.
+                self.done.deferred += len(settled.codes)
+                self.done.reasons["deferred", "unremembered"] += len(settled.codes)
+            self._landed = []
+            return False
+        for _, tally in self._landed:
+            self.done.add(tally)
+        self._landed = []
+        return True
+
+    def _take(self, timeout: float) -> None:
+        for future in wait(self._flying, timeout=timeout, return_when=FIRST_COMPLETED).done:
+            batch = self._flying.pop(future)
+            outcomes, raised = future.result()
+            self._landed.append(self._delivery.settle(batch, outcomes, raised))
+            self._delivery.progress(len(batch.changes))
+            if raised is not None and (self.error is None or isinstance(self.error, ServiceUnavailable)):
+                self.error = raised
+
+
+class _BrokenPromise(Exception):
     """An adapter did not do what its contract says; the text says who."""
 
 
@@ -275,12 +341,14 @@ def _code(outcome: Outcome) -> int:
     return Code.UNKNOWN if outcome.doubt else Code.DEFERRED
 
 
-def _where(error: BaseException) -> str:
-    """File and line of the fault, without any value."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else "unknown place"
+def _spellings(value: Value) -> list[str]:
+    """How a destination may quote a value."""
+    if value is None or isinstance(value, bool):
+        return []
+    texts = [str(shown(value))]
+    if isinstance(value, float):
+        texts.append(f"{value:g}")
+    return [text for text in texts if text]
 
 
 def _start(work: Callable[[], T]) -> Future[T]:

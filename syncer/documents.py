@@ -99,13 +99,17 @@ def _reason(sync: Sync, code: str, sample: str) -> str:
     return sample
 
 
-def run(one: Run) -> Document:
-    """One line of the journal."""
+KILLED = "The process was killed in this run; the next run goes on from what is known."
+
+
+def run(one: Run, *, is_alive: bool) -> Document:
+    """One line of the journal; a run that nobody runs any more was killed, also before the next one writes it down."""
+    is_killed = one.result == "running" and not is_alive
     return {
         "run": str(one.id),
         "started": moment(one.started),
         "finished": moment(one.finished),
-        "result": one.result,
+        "result": "failed" if is_killed else one.result,
         "planned": one.planned,
         "accepted": one.accepted,
         "rejected": one.rejected,
@@ -115,7 +119,7 @@ def run(one: Run) -> Document:
         "plan": one.digest,
         "released": one.released,
         "trigger": one.facts.get("trigger"),
-        "error": one.error,
+        "error": KILLED if is_killed else one.error,
     }
 
 
@@ -130,32 +134,22 @@ def status(
     runs_max: int = 10,
 ) -> Document:
     """One sync of `status --json`."""
-    runs = control.runs(sync.name, runs_max) if control else []
+    runs = [run(one, is_alive=holder is not None) for one in control.runs(sync.name, runs_max)] if control else []
     last = runs[0] if runs else None
-    if last is None:
-        state = "never run"
-    elif last.result == "running":
-        state = "running" if holder else "failed"
-    else:
-        state = "ok" if last.result == "done" else last.result
-    document = run(last) if last else None
-    if document and last and last.result == "running" and not holder:
-        document |= {
-            "result": "failed",
-            "error": "The process was killed in this run; the next run goes on from what is known.",
-        }
+    facts = control.runs(sync.name)[0].facts if control and runs else {}
+    state = {"done": "ok"}.get(last["result"], last["result"]) if last else "never run"
     return {
         "sync": sync.name,
         "state": state,
         "running": holder,
-        "last_run": document,
+        "last_run": last,
         "next_run": _instant(next_run),
         "source_modified": _instant(modified),
         "known": known,
         "parked": len(control.parked(sync.name)) if control else 0,
-        "counts": last.facts.get("counts") if last else None,
-        "holds": last.facts.get("holds", []) if last and last.result == "held" else [],
-        "runs": [run(one) for one in runs],
+        "counts": facts.get("counts"),
+        "holds": facts.get("holds", []) if state == "held" else [],
+        "runs": runs,
     }
 
 

@@ -24,5 +24,25 @@ def configure(*, is_service: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # Libraries log addresses, and addresses of some services hold people's identifiers.
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(name)s: %(levelname)s")
+    logging.basicConfig(level=logging.ERROR, handlers=[_Libraries()])
+
+
+def place_of(error: BaseException) -> str:
+    """File and line of a fault, without any value: `customerio.py:311`."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else "unknown place"
+
+
+class _Libraries(logging.Handler):
+    """Errors that libraries log become lines of ours, without their text.
+
+    They log addresses and exceptions, and addresses of some services hold people's identifiers.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say which library, and what kind of error at which place."""
+        error = record.exc_info[1] if record.exc_info else None
+        facts = {"error": type(error).__name__, "at": place_of(error)} if error else {}
+        structlog.get_logger(record.name).error("library_failed", library=record.name, **facts)

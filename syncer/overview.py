@@ -40,9 +40,12 @@ def _one(engine: Engine, sync: Sync, control: Control | None) -> dict[str, Any]:
     )
 
 
-def _next_run(engine: Engine, sync: Sync, control: Control | None) -> datetime.datetime | None:
+def _next_run(engine: Engine, sync: Sync, control: Control | None) -> datetime.datetime:
     plan = schedule.parse(sync.schedule) if sync.schedule else engine.config.schedule
-    runs = control.runs(sync.name) if control else []
     now = datetime.datetime.now(datetime.UTC)
-    last = datetime.datetime.fromtimestamp(runs[0].started, datetime.UTC) if runs else None
-    return max(now, schedule.next_run(plan, last)) if last else now
+    if plan.cron:
+        return schedule.next_run(plan, now)
+    runs = control.runs(sync.name) if control else []
+    if not runs:
+        return now
+    return max(now, schedule.next_run(plan, datetime.datetime.fromtimestamp(runs[0].started, datetime.UTC)))

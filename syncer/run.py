@@ -11,10 +11,12 @@ import datetime
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import structlog
 
 from syncer.brakes import judge
@@ -24,7 +26,8 @@ from syncer.config import Config
 from syncer.control import EMPTY, Control, Standing
 from syncer.delivery import Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
-from syncer.errors import Problem, StateDamaged, SyncerError, UserError
+from syncer.errors import Problem, StateDamaged, Stopping, SyncerError, UserError
+from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.plan import Hold, Plan, identity_text
 from syncer.source import Source
@@ -87,11 +90,13 @@ class Engine:
         source: Source,
         adapters: Callable[[str], type[Destination]],
         stop: threading.Event | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
         self.source = source
         self.stop = stop or threading.Event()
         self._adapters = adapters
+        self._clock = clock
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
         self._lock = threading.Lock()
@@ -134,7 +139,8 @@ class Engine:
 
     def prepare_all(self, syncs: Sequence[Sync]) -> list[Prepared]:
         """Prepare several; every problem of all of them at once, before anything is sent for any."""
-        prepared, problems = [], []
+        prepared: list[Prepared] = []
+        problems: list[Problem] = []
         for sync in syncs:
             try:
                 prepared.append(self.prepare(sync))
@@ -157,7 +163,10 @@ class Engine:
     def run(
         self, prepared: Prepared, options: Options | None = None, progress: Callable[[int], None] | None = None
     ) -> Report:
-        """One whole run. Raises SyncBusy and StateDamaged when it could not begin; everything else is in the report."""
+        """One whole run. Raises SyncBusy, StateDamaged and Stopping when it could not begin; everything else is in the
+        report."""
+        if self.stop.is_set():
+            raise Stopping
         options = options or Options()
         sync = prepared.sync
         started = time.monotonic()
@@ -166,16 +175,21 @@ class Engine:
         with state.exclusively():
             control.recover(sync.name)
             state.clean(control)
-            run_id = control.begin_run(sync.name, identity_text(sync))
+            run_id = control.begin_run(sync.name, identity_text(sync), options.trigger)
             report = Report(sync, run_id, "failed", Delivered(planned=0))
             try:
                 self._straight(prepared, state, control, report, options, progress or (lambda done: None))
             except SyncerError as error:
-                report.error = str(error)
-                if report.delivered.planned:
-                    # The store refused a commit in mid-run; what is written there is what is known.
-                    raise
-                control.finish_run(run_id, result="failed", counts=report.delivered.counts, error=report.error)
+                report.result, report.error = "failed", str(error)
+                # A store that refuses this too is told of by the next run, when it recovers.
+                with contextlib.suppress(StateDamaged):
+                    control.recover(sync.name, report.error)
+            except Exception as error:
+                with contextlib.suppress(StateDamaged):
+                    control.recover(sync.name, f"Syncer's fault: {type(error).__name__} in {place_of(error)}.")
+                raise
+            finally:
+                prepared.destination.transport.close()
             report.requests = prepared.destination.transport.requests
             report.seconds = time.monotonic() - started
         _log_line(report)
@@ -185,7 +199,9 @@ class Engine:
         """The control store, opened for writing, once per process."""
         with self._lock:
             if self._control is None:
-                self._control = Control.open(self.config.state.path)
+                self._control = Control.open(
+                    self.config.state.path, self.config.delivery.retry_delays_seconds, self._clock
+                )
             return self._control
 
     def close(self) -> None:
@@ -254,13 +270,23 @@ class Engine:
     def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
         """Read, map, compare."""
         reading = self.source.read(prepared.sync, prepared.sync.columns)
+        batches = pa.RecordBatchReader.from_batches(reading.batches.schema, self._until_stop(reading.batches))
         try:
             with calculator(file.parent) as connection:
-                plan = compare(connection, prepared.canon, prepared.limits, reading.batches, inputs, file, only=only)
+                plan = compare(
+                    connection, prepared.canon, prepared.limits, batches, inputs, file, only=only, now=self._clock()
+                )
         finally:
             reading.close()
         plan.bytes_read, plan.price = reading.bytes_read, reading.price
         return plan
+
+    def _until_stop(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches; a stop does not wait for a long read to end. Raises Stopping."""
+        for batch in batches:
+            if self.stop.is_set():
+                raise Stopping
+            yield batch
 
     def _look(self, prepared: Prepared, folder: Path, only: Sequence[str]) -> Plan:
         """A plan without the lock. The daemon may fold files away in the middle; then look again."""
@@ -284,7 +310,8 @@ class Engine:
         return Inputs(standing, base, plans, control.parked(state.sync) if control else [])
 
     def _judge(self, plan: Plan) -> list[Hold]:
-        return judge(plan, plan.sync.brakes, self.source.modified(plan.sync), datetime.datetime.now(datetime.UTC))
+        now = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC)
+        return judge(plan, plan.sync.brakes, self.source.modified(plan.sync), now)
 
     def _moved(self, sync: Sync) -> list[Problem]:
         """A sync whose object, key or match is another one than its state was made with."""
@@ -323,6 +350,9 @@ class Engine:
                 fold(state, control, [*mapped, *retired], len(plan.sync.match), connection)
         except StateDamaged as error:
             log.warning("fold_postponed", sync=state.sync, reason=str(error))
+        except duckdb.Error as error:
+            # Its text may quote a value.
+            log.warning("fold_postponed", sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
 
 
 def _hold(hold: Hold) -> dict[str, object]:

@@ -7,7 +7,6 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 import structlog
 import uvicorn
@@ -20,8 +19,8 @@ from starlette.routing import Route
 
 from syncer import __version__, schedule
 from syncer.delivery import STOP_SECONDS
-from syncer.errors import StateDamaged, SyncBusy, SyncerError
-from syncer.logs import configure
+from syncer.errors import Stopping, SyncerError
+from syncer.logs import configure, place_of
 from syncer.mapping import Sync
 from syncer.overview import overview
 from syncer.run import Engine, Options
@@ -36,12 +35,15 @@ def serve(engine: Engine) -> None:
     """Run until the engine's stop is set. Raises SyncerError when the address cannot be listened on."""
     configure(is_service=True)
     engine.control()  # A damaged store has to show now, not at the first run in the night.
-    scheduler = _scheduler(engine)
-    server = _http(engine)
+    scheduler = scheduler_of(engine)
+    server = http_of(engine)
     scheduler.start()
     service = engine.config.service
     log.info(
-        "serving", address=f"http://{service.host}:{_port(server)}", syncs=len(engine.config.syncs), version=__version__
+        "serving",
+        address=f"http://{service.host}:{port_of(server)}",
+        syncs=len(engine.config.syncs),
+        version=__version__,
     )
     try:
         engine.stop.wait()
@@ -53,11 +55,14 @@ def serve(engine: Engine) -> None:
     log.info("stopped")
 
 
-def _scheduler(engine: Engine) -> BackgroundScheduler:
-    """One job per sync. Every option that decides about lateness and overlap is written out."""
+def scheduler_of(engine: Engine) -> BackgroundScheduler:
+    """One job per sync. Every option that decides about lateness and overlap is written out.
+
+    Each destination has one thread of its own: its syncs take turns, and those of others go on beside them.
+    """
     syncs = engine.config.syncs
     scheduler = BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(max_workers=max(4, len({sync.destination for sync in syncs})))},
+        executors={sync.destination: ThreadPoolExecutor(max_workers=1) for sync in syncs},
         job_defaults={
             "coalesce": True,  # Starts that were missed while one ran, or while the machine slept, become one.
             "max_instances": 1,  # A sync never overlaps itself.
@@ -67,14 +72,14 @@ def _scheduler(engine: Engine) -> BackgroundScheduler:
     )
     # The library warns of each start that it skips because the one before still runs, which is what we asked for.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    turns = {sync.destination: threading.Lock() for sync in syncs}
     for sync in syncs:
         plan = schedule.parse(sync.schedule) if sync.schedule else engine.config.schedule
         scheduler.add_job(
-            _job(engine, sync, turns[sync.destination], plan),
+            Job(engine, sync, plan),
             trigger=schedule.trigger(plan),
             id=sync.name,
             name=sync.name,
+            executor=sync.destination,
             next_run_time=_first(plan),
         )
     return scheduler
@@ -86,28 +91,34 @@ def _first(plan: schedule.Schedule) -> datetime.datetime:
     return schedule.next_run(plan, now) if plan.cron else now
 
 
-def _job(engine: Engine, sync: Sync, turn: threading.Lock, plan: schedule.Schedule) -> Callable[[], None]:
-    seen: list[datetime.datetime | None] = [None]
+class Job:
+    """One sync as the scheduler calls it. Nothing that goes wrong in one run ends the daemon."""
 
-    def run() -> None:
-        # The syncs of one destination take turns; those of others go on beside them.
-        with turn:
-            if engine.stop.is_set():
+    def __init__(self, engine: Engine, sync: Sync, plan: schedule.Schedule) -> None:
+        self._engine = engine
+        self._sync = sync
+        self._plan = plan
+        self._seen: datetime.datetime | None = None
+
+    def __call__(self) -> None:
+        """Run, unless the process is stopping, or the source has not changed since everything of it went out."""
+        if self._engine.stop.is_set():
+            return
+        try:
+            modified = self._engine.source.modified(self._sync) if self._plan.when else None
+            if modified is not None and modified == self._seen:
                 return
-            try:
-                modified = engine.source.modified(sync) if plan.when else None
-                if plan.when and modified is not None and modified == seen[0]:
-                    return
-                report = engine.run(engine.prepare(sync), Options(trigger="schedule"))
-                if report.result == "done":
-                    seen[0] = modified
-            except (SyncBusy, StateDamaged, SyncerError) as error:
-                log.error("run_failed", sync=sync.name, error=str(error))
-            except Exception as error:
-                # The daemon outlives a fault in one sync; its place is told, its text may hold data.
-                log.error("run_failed", sync=sync.name, error=f"Syncer's fault: {type(error).__name__}", exc_info=True)
-
-    return run
+            report = self._engine.run(self._engine.prepare(self._sync), Options(trigger="schedule"))
+            is_whole = report.result == "done" and not report.delivered.deferred and not report.delivered.unsent
+            self._seen = modified if is_whole else None
+        except Stopping:
+            return
+        except SyncerError as error:
+            log.error("run_failed", sync=self._sync.name, error=str(error))  # noqa: TRY400 - no traceback: not our fault
+        except Exception as error:  # noqa: BLE001 - the daemon outlives a fault in one sync
+            # The fault's place is told; its text may hold data.
+            fault = f"Syncer's fault: {type(error).__name__} in {place_of(error)}."
+            log.error("run_failed", sync=self._sync.name, error=fault)  # noqa: TRY400 - as above
 
 
 # --- HTTP ------------------------------------------------------------------------------------------------------------
@@ -128,7 +139,8 @@ def application(engine: Engine) -> Starlette:
 
     def syncs(request: Request) -> Response:
         if not allowed(request):
-            return JSONResponse({"error": "A bearer token is needed."}, status_code=401)
+            headers = {"WWW-Authenticate": "Bearer"}
+            return JSONResponse({"error": "A bearer token is needed."}, status_code=401, headers=headers)
         try:
             return JSONResponse(overview(engine, engine.config.syncs))
         except SyncerError as error:
@@ -137,7 +149,8 @@ def application(engine: Engine) -> Starlette:
     return Starlette(routes=[Route("/healthz", healthz), Route("/api/syncs", syncs)])
 
 
-def _http(engine: Engine) -> uvicorn.Server:
+def http_of(engine: Engine) -> uvicorn.Server:
+    """The HTTP side, listening, in a thread of its own; `should_exit` ends it. Raises SyncerError when it cannot."""
     service = engine.config.service
     config = uvicorn.Config(
         application(engine), host=service.host, port=service.port, log_config=None, access_log=False, lifespan="off"
@@ -158,10 +171,12 @@ def _http(engine: Engine) -> uvicorn.Server:
         time.sleep(0.01)
     if not server.started:
         raise SyncerError(
-            f"The address {service.listen} cannot be listened on; another program may have it. Write another `service.listen`."
+            f"The address {service.listen} cannot be listened on; another program may have it. "
+            "Write another `service.listen`."
         )
     return server
 
 
-def _port(server: uvicorn.Server) -> int:
+def port_of(server: uvicorn.Server) -> int:
+    """The port that it listens on, also when a free one was asked for."""
     return int(server.servers[0].sockets[0].getsockname()[1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -39,8 +40,9 @@ log = structlog.get_logger(__name__)
 ONCE: Mapping[str, str] = {"Syncer-Repeat": "never"}
 """Headers for a request that must not be repeated when its fate is unknown (a plain create). Never sent."""
 
-AGAIN = frozenset({408, 420, 425, 429, 500, 502, 503, 504})
-"""Answers after which the same request is worth repeating. 420 is Salesforce Edge that cannot route."""
+AGAIN = frozenset({408, 420, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+"""Answers after which the same request is worth repeating. 420 is an edge that cannot route, and 520 to 524 are
+a proxy's that got no useful answer from the service behind it."""
 NOT_APPLIED = frozenset({425, 429})
 """Of these, the answers that say that nothing was applied."""
 
@@ -48,8 +50,8 @@ NOT_APPLIED = frozenset({425, 429})
 class Gate:
     """Pace and circuit breaker of one account, shared by its syncs.
 
-    The breaker opens after `failures_max` requests in a row were given up (each after its repeats), and lets
-    one through again after `rest_seconds`.
+    The breaker opens after `failures_max` requests in a row were given up (each after its repeats). After
+    `rest_seconds` it lets a single one through, and closes when that is answered.
     """
 
     def __init__(
@@ -76,10 +78,14 @@ class Gate:
             if stop.is_set():
                 raise Stopping
             with self._lock:
-                if self._failures >= self._failures_max and self._clock() < self._open_until:
+                is_tripped = self._failures >= self._failures_max
+                if is_tripped and self._clock() < self._open_until:
                     raise DestinationUnusable(self._sentence)
-            if self._limiter.try_acquire("request", blocking=False):
-                return
+                if self._limiter.try_acquire("request", blocking=False):
+                    if is_tripped:
+                        # The rest is over. This request finds out for all; until it has, the others are refused.
+                        self._open_until = self._clock() + self._rest_seconds
+                    return
             stop.wait(self._wait_seconds)
 
     def answered(self) -> None:
@@ -154,7 +160,11 @@ class Transport(HTTPAdapter):
 
     def watch_doubt(self) -> Callable[[], bool]:
         """A question to ask later: has a write of this thread left since now without a useful answer, even if a
-        later attempt was refused (a key revoked in between, a breaker that opened)?"""
+        later attempt was refused (a key revoked in between, a breaker that opened)?
+
+        A good answer to another request proves nothing about that write, so nothing takes the doubt back; whoever
+        got an outcome for each record need not ask.
+        """
         self._doubts.is_open = False
         return lambda: bool(self._doubts.is_open)
 
@@ -205,8 +215,8 @@ class Transport(HTTPAdapter):
             try:
                 response = self._once(request, verify, cert)
             except _AgainError as again:
-                doubt = doubt or (again.doubt and writes)
-                self._doubts.is_open = doubt
+                if again.doubt and writes:
+                    doubt = self._doubts.is_open = True
                 raise
             return response
 
@@ -224,8 +234,9 @@ class Transport(HTTPAdapter):
             self._gate.gave_up(sentence)
             raise ServiceUnavailable(sentence, doubt=doubt) from None
         self._gate.answered()
-        if response.ok:
-            self._doubts.is_open = False
+        if writes and response.status_code >= 500:
+            # Whoever broke down may have broken down after writing.
+            self._doubts.is_open = True
         if response.is_redirect or response.is_permanent_redirect:
             location = response.headers.get("Location", "")
             target = urlsplit(location).netloc or "another address"
@@ -239,23 +250,27 @@ class Transport(HTTPAdapter):
     def _once(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
         with self._lock:
             self.requests += 1
-        host = urlsplit(request.url or "").netloc
+        address = urlsplit(request.url or "")
+        host = address.netloc
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-        proxies = requests.utils.get_environ_proxies(request.url or "")
+        # What may go without encryption because it stays on this machine must not leave it by a proxy.
+        proxies = {} if is_loopback(address.hostname or "") else requests.utils.get_environ_proxies(address.geturl())
         try:
             response = super().send(
                 request, False, (min(10.0, self._timeout), self._timeout), bundle or verify, cert, proxies
             )
             _ = response.content  # A body that is cut short has to show here, where it can be repeated.
-        except requests.exceptions.SSLError:
+        except requests.exceptions.SSLError as error:
             # The library's own error quotes the whole address, and an address may hold a person's.
-            raise DestinationUnusable(f"{self._title}: the certificate of {host} cannot be trusted.") from None
+            if _is_caused_by(error, "SSLCertVerificationError"):
+                raise DestinationUnusable(f"{self._title}: the certificate of {host} cannot be trusted.") from None
+            raise _AgainError(f"broke the encrypted connection at {host}.", doubt=True) from None
         except requests.exceptions.ConnectTimeout:
             raise _AgainError(f"did not accept a connection at {host}.", doubt=False) from None
         except requests.exceptions.Timeout:
             raise _AgainError(f"did not answer within {self._timeout:g} s.", doubt=True) from None
         except requests.exceptions.ConnectionError as error:
-            if _never_connected(error):
+            if _is_caused_by(error, *NEVER_CONNECTED):
                 raise _AgainError(f"cannot be reached at {host}.", doubt=False) from None
             raise _AgainError("closed the connection without an answer.", doubt=True) from None
         except requests.exceptions.RequestException:
@@ -280,8 +295,12 @@ class Transport(HTTPAdapter):
         self._stop.wait(seconds)
 
 
-def _never_connected(error: BaseException) -> bool:
-    """Whether a connection error is one of connecting, so that nothing can have been applied."""
+NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError", "ConnectionRefusedError", "ConnectTimeoutError")
+"""Errors of connecting: nothing can have been applied."""
+
+
+def _is_caused_by(error: BaseException, *names: str) -> bool:
+    """Whether an error of one of these classes is anywhere beneath this one; libraries wrap them several times."""
     seen: set[int] = set()
     todo: list[Any] = [error]
     while todo:
@@ -289,12 +308,7 @@ def _never_connected(error: BaseException) -> bool:
         if not isinstance(one, BaseException) or id(one) in seen:
             continue
         seen.add(id(one))
-        if type(one).__name__ in (
-            "NewConnectionError",
-            "NameResolutionError",
-            "ConnectionRefusedError",
-            "ConnectTimeoutError",
-        ):
+        if type(one).__name__ in names:
             return True
         todo += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
     return False
@@ -304,7 +318,7 @@ def _retry_after(text: str | None) -> float | None:
     """Seconds of a Retry-After header, which is a number or an HTTP date; None when it is neither."""
     if not text:
         return None
-    if text.strip().isdigit():
+    if re.fullmatch(r"\s*[0-9]+\s*", text):
         return float(text)
     try:
         moment = email.utils.parsedate_to_datetime(text)

@@ -1,0 +1,16 @@
+"""The control store: runs, plans, batches, parked records. Small, and synced before anything leaves.
+
+SQLite in WAL mode with synchronous=FULL, through apsw because it carries a SQLite of its own: versions up to
+3.51.2 can damage a WAL file when two connections checkpoint at the same instant. One connection per process
+writes, behind a lock; reading commands open the file read-only.
+
+`schema` holds the tables and their history, `connection` opens the file and turns what SQLite says into sentences,
+`values` are what goes in and comes out, and `store` is the store itself.
+"""
+
+from __future__ import annotations
+
+from syncer.control.store import Control
+from syncer.control.values import EMPTY, Code, Parked, PlanFile, Run, Settled, Standing, enumerate_new
+
+__all__ = ["EMPTY", "Code", "Control", "Parked", "PlanFile", "Run", "Settled", "Standing", "enumerate_new"]

@@ -1,0 +1,68 @@
+"""The tables of the control store, and how an older file is brought to this version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from syncer.errors import StateDamaged
+
+STEPS = (
+    """
+    CREATE TABLE sync(id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, identity TEXT NOT NULL,
+      base_file TEXT, base_rows INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0);
+    CREATE TABLE field(sync_id INTEGER NOT NULL, slot INTEGER NOT NULL, name TEXT NOT NULL,
+      PRIMARY KEY(sync_id, slot), UNIQUE(sync_id, name)) WITHOUT ROWID;
+    CREATE TABLE run(id INTEGER PRIMARY KEY, sync_id INTEGER NOT NULL, started REAL NOT NULL, finished REAL,
+      result TEXT NOT NULL, planned INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0,
+      rejected INTEGER NOT NULL DEFAULT 0, deferred INTEGER NOT NULL DEFAULT 0, unsent INTEGER NOT NULL DEFAULT 0,
+      requests INTEGER NOT NULL DEFAULT 0, digest TEXT, error TEXT, facts TEXT NOT NULL DEFAULT '{}');
+    CREATE INDEX run_of_sync ON run(sync_id, id);
+    CREATE TABLE plan(id INTEGER PRIMARY KEY, sync_id INTEGER NOT NULL, run_id INTEGER NOT NULL, file TEXT NOT NULL,
+      rows INTEGER NOT NULL, sendable INTEGER NOT NULL, state TEXT NOT NULL CHECK(state IN ('open','closed','folded')));
+    CREATE INDEX plan_of_sync ON plan(sync_id, id);
+    CREATE TABLE batch(plan_id INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,
+      codes BLOB,                 -- one byte per record, see Code; NULL while in flight
+      PRIMARY KEY(plan_id, lo)) WITHOUT ROWID;
+    CREATE TABLE parked(sync_id INTEGER NOT NULL, key TEXT NOT NULL, payload TEXT NOT NULL, attempts INTEGER NOT NULL,
+      first_at REAL NOT NULL, last_at REAL NOT NULL, next_at REAL, code TEXT NOT NULL, message TEXT NOT NULL,
+      PRIMARY KEY(sync_id, key)) WITHOUT ROWID;
+    CREATE TABLE garbage(file TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE run ADD COLUMN released TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE sync ADD COLUMN versions TEXT NOT NULL DEFAULT '[]';
+    """,
+    """
+    -- Nobody reads a plan whose values are in a base; its file is garbage already.
+    DELETE FROM plan WHERE state = 'folded';
+    """,
+)
+"""Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
+
+
+def refuse_newer(file: Path, version: int) -> None:
+    """Raises StateDamaged for a file that only a later version of this program understands."""
+    if version > len(STEPS):
+        raise StateDamaged(
+            f"{file} was written by a newer Syncer (format {version}, this one knows {len(STEPS)}). "
+            "Use that version, or another `state.path`."
+        )
+
+
+def migrate(connection: apsw.Connection, file: Path) -> None:
+    """Bring the file to this version, whole or not at all; an older one is copied beside itself first."""
+    version = int(connection.pragma("user_version"))
+    if 0 < version < len(STEPS):
+        # A copy from before, in case somebody has to go back to the older program.
+        copy = file.with_name(f"{file.name}.version-{version}")
+        copy.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(copy),))
+        copy.chmod(0o600)
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have been quicker, so the version is looked at again behind the lock.
+    for number in range(int(connection.pragma("user_version")), len(STEPS)):
+        connection.execute(STEPS[number])
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+    connection.execute("COMMIT")

@@ -1,0 +1,423 @@
+"""The control store of one state folder: what each sync's state consists of, its runs, and its parked records."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from syncer.control.connection import open_to_look, open_to_write, row, rows, sentences
+from syncer.control.values import EMPTY, Code, Parked, PlanFile, Run, Settled, Standing, enumerate_new
+
+RETRY_SECONDS = (3600.0, 4 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0)
+"""A parked record with the same values is tried again after these, unless the config says otherwise; afterwards
+only on request."""
+RUNS_KEPT = 1_000
+"""Runs of each sync that the journal keeps."""
+KILLED = (
+    "The process ended in the middle of this run (killed, or without power); the next run went on from what was known."
+)
+
+_ID = "(SELECT id FROM sync WHERE name = ?)"
+_RUN = (
+    "run.id, sync.name, started, finished, result, planned, accepted, rejected, deferred, unsent, requests, digest, "
+    "error, facts, released"
+)
+
+
+class Control:
+    """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        retry_seconds: Sequence[float] = RETRY_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._retry_seconds = tuple(retry_seconds)
+        self._clock = clock
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        retry_seconds: Sequence[float] = RETRY_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> Control:
+        """Open for writing; makes the folder and the file, and brings an older file to this version.
+
+        `retry_seconds` are the delays after which a parked record is tried again, by `clock` (seconds since 1970).
+        Raises StateDamaged when the file is damaged, gone, of a newer version, or cannot be written.
+        """
+        return cls(open_to_write(folder), retry_seconds, clock)
+
+    @classmethod
+    def look(cls, folder: Path) -> Control | None:
+        """Open for reading; None where nothing was ever written. Raises StateDamaged as `open` does."""
+        connection = open_to_look(folder)
+        return None if connection is None else cls(connection)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    # --- the state of a sync ---------------------------------------------------------------------------------
+
+    def standing(self, sync: str) -> Standing:
+        """What the state of a sync consists of, in one read transaction."""
+        with self._reading() as db:
+            found = row(
+                db, "SELECT id, identity, base_file, base_rows, generation, versions FROM sync WHERE name = ?", [sync]
+            )
+            if found is None:
+                return EMPTY
+            sync_id, identity, base_file, base_rows, generation, versions = found
+            slots = _slots(db, sync_id)
+            plans = []
+            for plan_id, file, number in rows(
+                db, "SELECT id, file, rows FROM plan WHERE sync_id = ? ORDER BY id", [sync_id]
+            ):
+                codes = bytearray([Code.UNSENT]) * number
+                for lo, hi, known in _batches(db, plan_id):
+                    codes[lo:hi] = known
+                if _has_weight(codes):
+                    plans.append(PlanFile(plan_id, file, bytes(codes)))
+            return Standing(
+                sync_id, identity, base_file, base_rows, generation, slots, tuple(plans), tuple(json.loads(versions))
+            )
+
+    def register(self, sync: str, identity: str, fields: Iterable[str]) -> Standing:
+        """Make the sync known, with a slot for each field, and return its standing."""
+        with self._writing() as db:
+            db.execute(
+                "INSERT INTO sync(name, identity) VALUES (?, ?) "
+                "ON CONFLICT(name) DO UPDATE SET identity = excluded.identity",
+                (sync, identity),
+            )
+            sync_id = _sync_id(db, sync)
+            slots = _slots(db, sync_id)
+            for slot, field_name in enumerate_new(slots, fields):
+                db.execute("INSERT INTO field(sync_id, slot, name) VALUES (?, ?, ?)", (sync_id, slot, field_name))
+        return self.standing(sync)
+
+    def fold(self, sync_id: int, base_file: str, base_rows: int, old_base: str | None) -> None:
+        """Replace base and closed plans by a new base, in one commit; the old files become garbage.
+
+        The caller holds the sync's lock, so no plan can have been added since the new base was made.
+        """
+        with self._writing() as db:
+            db.execute(
+                "UPDATE sync SET base_file = ?, base_rows = ?, generation = generation + 1 WHERE id = ?",
+                (base_file, base_rows, sync_id),
+            )
+            closed = rows(db, "SELECT id, file FROM plan WHERE sync_id = ? AND state = 'closed'", [sync_id])
+            _drop_plans(db, [plan_id for plan_id, _ in closed])
+            _discard(db, [*(file for _, file in closed), *([old_base] if old_base else [])])
+
+    def closed_plans(self, sync: str) -> int:
+        """How many plans wait to be folded."""
+        with self._reading() as db:
+            return _number(db, f"SELECT count(*) FROM plan WHERE sync_id = {_ID} AND state = 'closed'", [sync])
+
+    def forget(self, sync: str) -> list[str]:
+        """Drop everything that is known of a sync except its journal; returns the files that nobody needs now."""
+        with self._writing() as db:
+            found = row(db, "SELECT id, base_file FROM sync WHERE name = ?", [sync])
+            if found is None:
+                return []
+            sync_id, base_file = found
+            plans = rows(db, "SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
+            _drop_plans(db, [plan_id for plan_id, _ in plans])
+            db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
+            db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
+            db.execute(
+                "UPDATE sync SET identity = '', base_file = NULL, base_rows = 0, generation = generation + 1, "
+                "versions = '[]' WHERE id = ?",
+                (sync_id,),
+            )
+            files = [*(file for _, file in plans), *([base_file] if base_file else [])]
+            _discard(db, files)
+            return files
+
+    def garbage(self, older_than_seconds: float) -> list[str]:
+        """Files that nothing refers to any more since that long."""
+        with self._reading() as db:
+            limit = time.time() - older_than_seconds
+            return [file for (file,) in rows(db, "SELECT file FROM garbage WHERE since <= ?", [limit])]
+
+    def collected(self, files: Iterable[str]) -> None:
+        """These garbage files are deleted."""
+        with self._writing() as db:
+            db.executemany("DELETE FROM garbage WHERE file = ?", [(file,) for file in files])
+
+    def referenced(self, sync: str) -> set[str]:
+        """Every file of this sync that the store names in any way."""
+        with self._reading() as db:
+            found = rows(
+                db,
+                f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {_ID} "
+                "UNION ALL SELECT base_file FROM sync WHERE name = ? AND base_file IS NOT NULL",
+                [sync, sync],
+            )
+            return {file for (file,) in found}
+
+    # --- a run -----------------------------------------------------------------------------------------------
+
+    def begin_run(self, sync: str, identity: str, trigger: str = "command") -> int:
+        """Write the run into the journal before it does anything; returns its number. The oldest runs make room."""
+        with self._writing() as db:
+            db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
+            sync_id = _sync_id(db, sync)
+            db.execute(
+                "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?)",
+                (sync_id, time.time(), json.dumps({"trigger": trigger})),
+            )
+            run_id = int(db.last_insert_rowid())
+            db.execute(
+                "DELETE FROM run WHERE sync_id = ?1 AND id <= "
+                "(SELECT id FROM run WHERE sync_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                (sync_id, RUNS_KEPT),
+            )
+            return run_id
+
+    def begin_plan(
+        self, run_id: int, sync_id: int, file: str, total: int, sendable: int, digest: str, released: Sequence[str]
+    ) -> int:
+        """Register a plan whose file is durable; nothing of it has left yet."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE run SET planned = ?, unsent = ?, digest = ?, released = ? WHERE id = ?",
+                (sendable, sendable, digest, json.dumps(list(released)), run_id),
+            )
+            db.execute(
+                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, ?, 'open')",
+                (sync_id, run_id, file, total, sendable),
+            )
+            return int(db.last_insert_rowid())
+
+    def commit(self, sync_id: int, settled: Sequence[Settled], intent: tuple[int, int, int] | None) -> None:
+        """One synced commit: what became of finished batches, and which one (plan, lo, hi) leaves next.
+
+        When it fails nothing may be sent: no intent, no send. Raises StateDamaged (a full disk, for instance).
+        """
+        now = self._clock()
+        with self._writing() as db:
+            for batch in settled:
+                db.execute(
+                    "UPDATE batch SET codes = ? WHERE plan_id = ? AND lo = ?", (batch.codes, batch.plan_id, batch.lo)
+                )
+                for key, payload, code, message in batch.parked:
+                    self._park(db, sync_id, key, payload, code, message, now)
+                db.executemany(
+                    "DELETE FROM parked WHERE sync_id = ? AND key = ?", [(sync_id, key) for key in batch.cleared]
+                )
+            if intent:
+                db.execute("INSERT INTO batch(plan_id, lo, hi) VALUES (?, ?, ?)", intent)
+
+    def finish_run(
+        self,
+        run_id: int,
+        *,
+        result: str,
+        counts: dict[str, int],
+        requests: int = 0,
+        error: str | None = None,
+        facts: dict[str, Any] | None = None,
+        plan_id: int | None = None,
+        versions: Sequence[str] | None = None,
+    ) -> None:
+        """Close the run and its plan in the journal. Counts that do not add up make it a failed run."""
+        total = counts["accepted"] + counts["rejected"] + counts["deferred"] + counts["unsent"]
+        if counts["planned"] != total:
+            result = "failed"
+            error = f"The counts do not add up: {counts['planned']} planned, {total} accounted for. {error or ''}"
+        with self._writing() as db:
+            db.execute(
+                "UPDATE run SET finished = ?, result = ?, planned = ?, accepted = ?, rejected = ?, deferred = ?, "
+                "unsent = ?, requests = ?, error = ?, facts = ? WHERE id = ?",
+                (
+                    time.time(),
+                    result,
+                    counts["planned"],
+                    counts["accepted"],
+                    counts["rejected"],
+                    counts["deferred"],
+                    counts["unsent"],
+                    requests,
+                    error,
+                    json.dumps(facts or {}),
+                    run_id,
+                ),
+            )
+            if plan_id is not None:
+                _close_plan(db, plan_id)
+            if versions is not None:
+                db.execute(
+                    "UPDATE sync SET versions = ? WHERE id = (SELECT sync_id FROM run WHERE id = ?)",
+                    (json.dumps(list(versions)), run_id),
+                )
+
+    def recover(self, sync: str, error: str = KILLED) -> None:
+        """Close what a killed process left open. Idempotent; the caller holds the sync's lock.
+
+        Batches in flight stay without codes: their records are in doubt. The run is told in the journal with
+        counts that add up: what is in doubt counts as deferred, what never left as unsent.
+        """
+        with self._writing() as db:
+            for (run_id,) in rows(db, f"SELECT id FROM run WHERE sync_id = {_ID} AND result = 'running'", [sync]):
+                planned, counts = 0, [0, 0, 0, 0]
+                for plan_id, sendable in rows(db, "SELECT id, sendable FROM plan WHERE run_id = ?", [run_id]):
+                    planned += sendable
+                    for _, _, codes in _batches(db, plan_id):
+                        for code in range(4):
+                            counts[code] += codes.count(code)
+                db.execute(
+                    "UPDATE run SET finished = ?, result = 'failed', planned = ?, accepted = ?, rejected = ?, "
+                    "deferred = ?, unsent = ?, error = ? WHERE id = ?",
+                    (
+                        time.time(),
+                        planned,
+                        counts[Code.ACCEPTED],
+                        counts[Code.REJECTED],
+                        counts[Code.DEFERRED] + counts[Code.UNKNOWN],
+                        planned - sum(counts),
+                        error,
+                        run_id,
+                    ),
+                )
+            for (plan_id,) in rows(db, f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {_ID}", [sync]):
+                _close_plan(db, plan_id)
+
+    def runs(self, sync: str, limit: int = 1) -> list[Run]:
+        """The newest runs of a sync, newest first."""
+        with self._reading() as db:
+            found = rows(
+                db,
+                f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id WHERE sync.name = ? "
+                "ORDER BY run.id DESC LIMIT ?",
+                [sync, limit],
+            )
+            return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
+
+    # --- parked records ----------------------------------------------------------------------------------------
+
+    def parked(self, sync: str) -> list[Parked]:
+        """All parked records of a sync, sorted by key."""
+        with self._reading() as db:
+            found = rows(
+                db,
+                "SELECT key, payload, attempts, first_at, last_at, next_at, code, message FROM parked "
+                f"WHERE sync_id = {_ID} ORDER BY key",
+                [sync],
+            )
+            return [Parked(*one) for one in found]
+
+    def unpark(self, sync: str, keys: Sequence[str]) -> None:
+        """Forget these rejections: the records have nothing to send any more."""
+        with self._writing() as db:
+            db.executemany(f"DELETE FROM parked WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
+
+    def retry(self, sync: str, keys: Sequence[str] | None) -> int:
+        """Let parked records (all, or these) go with the next run; returns how many."""
+        with self._writing() as db:
+            before = db.total_changes()
+            if keys is None:
+                db.execute(f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID}", (sync,))
+            else:
+                db.executemany(
+                    f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID} AND key = ?", [(sync, key) for key in keys]
+                )
+            return int(db.total_changes() - before)
+
+    def _park(
+        self, db: apsw.Connection, sync_id: int, key: str, payload: str, code: str, message: str, now: float
+    ) -> None:
+        found = row(db, "SELECT payload, attempts, first_at FROM parked WHERE sync_id = ? AND key = ?", [sync_id, key])
+        attempts, first_at = 1, now
+        if found is not None and found[0] == payload:
+            attempts, first_at = found[1] + 1, found[2]
+        delays = self._retry_seconds
+        next_at = now + delays[attempts - 1] if attempts <= len(delays) else None
+        db.execute(
+            "INSERT OR REPLACE INTO parked(sync_id, key, payload, attempts, first_at, last_at, next_at, code, message) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (sync_id, key, payload, attempts, first_at, now, next_at, code, message),
+        )
+
+    # --- transactions --------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[apsw.Connection]:
+        with self._lock, sentences(Path(self._connection.filename)):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if not self._connection.get_autocommit():
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        with self._lock, sentences(Path(self._connection.filename)):
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                if not self._connection.get_autocommit():
+                    self._connection.execute("COMMIT")
+
+
+def _number(db: apsw.Connection, query: str, values: Sequence[Any]) -> int:
+    found = row(db, query, values)
+    return int(found[0]) if found else 0
+
+
+def _sync_id(db: apsw.Connection, sync: str) -> int:
+    return _number(db, "SELECT id FROM sync WHERE name = ?", [sync])
+
+
+def _slots(db: apsw.Connection, sync_id: int) -> dict[str, int]:
+    return {name: int(slot) for name, slot in rows(db, "SELECT name, slot FROM field WHERE sync_id = ?", [sync_id])}
+
+
+def _batches(db: apsw.Connection, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
+    """(lo, hi, codes) of a plan's batches; a batch in flight, or that was when a process died, is unknown."""
+    for lo, hi, codes in rows(db, "SELECT lo, hi, codes FROM batch WHERE plan_id = ?", [plan_id]):
+        yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
+
+
+def _has_weight(codes: bytes | bytearray) -> bool:
+    """Whether anything of a plan is part of the state: something was accepted, or nobody knows."""
+    return Code.UNKNOWN in codes or Code.ACCEPTED in codes
+
+
+def _close_plan(db: apsw.Connection, plan_id: int) -> None:
+    """Nothing more of it leaves. A plan that changed nothing is dropped at once: no fold would ever come for it."""
+    if any(_has_weight(codes) for _, _, codes in _batches(db, plan_id)):
+        db.execute("UPDATE plan SET state = 'closed' WHERE id = ?", (plan_id,))
+        return
+    found = rows(db, "SELECT file FROM plan WHERE id = ?", [plan_id])
+    _drop_plans(db, [plan_id])
+    _discard(db, [file for (file,) in found])
+
+
+def _drop_plans(db: apsw.Connection, plan_ids: Iterable[int]) -> None:
+    doomed = [(plan_id,) for plan_id in plan_ids]
+    db.executemany("DELETE FROM batch WHERE plan_id = ?", doomed)
+    db.executemany("DELETE FROM plan WHERE id = ?", doomed)
+
+
+def _discard(db: apsw.Connection, files: Iterable[str]) -> None:
+    """These files are garbage from now on; they are deleted when no reader can need them any more."""
+    now = time.time()
+    db.executemany("INSERT OR IGNORE INTO garbage(file, since) VALUES (?, ?)", [(file, now) for file in files])

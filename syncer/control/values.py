@@ -1,0 +1,100 @@
+"""What goes into the control store and comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Code:
+    """What a byte of a batch says about one record."""
+
+    UNKNOWN = 0
+    ACCEPTED = 1
+    REJECTED = 2
+    DEFERRED = 3
+    UNSENT = 255
+    """Only in memory: the record is in no batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """A plan that is part of the state: its file, how many rows, and a code for each."""
+
+    id: int
+    file: str
+    codes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that says what the state of one sync is, read in one transaction."""
+
+    sync_id: int | None
+    identity: str | None
+    base_file: str | None
+    base_rows: int
+    generation: int
+    slots: dict[str, int]
+    """Field name → slot, for every field that the sync ever had."""
+    plans: tuple[PlanFile, ...]
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A rejected record that waits."""
+
+    key: str
+    payload: str
+    attempts: int
+    first_at: float
+    last_at: float
+    next_at: float | None
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Run:
+    """One line of the journal."""
+
+    id: int
+    sync: str
+    started: float
+    finished: float | None
+    result: str
+    planned: int
+    accepted: int
+    rejected: int
+    deferred: int
+    unsent: int
+    requests: int
+    digest: str | None
+    error: str | None
+    facts: dict[str, Any]
+    released: list[str]
+
+
+@dataclass(slots=True)
+class Settled:
+    """The outcomes of one batch, ready to be remembered."""
+
+    plan_id: int
+    lo: int
+    codes: bytes
+    parked: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """(key, payload, code, message) of what was rejected."""
+    cleared: list[str] = field(default_factory=list)
+    """Keys of what was accepted and had been parked before."""
+
+
+EMPTY = Standing(None, None, None, 0, 0, {}, (), ())
+
+
+def enumerate_new(slots: dict[str, int], fields: Iterable[str]) -> list[tuple[int, str]]:
+    """(slot, field) for the fields that have none yet; slots are never used twice."""
+    fresh = [field_name for field_name in fields if field_name not in slots]
+    first = max(slots.values(), default=-1) + 1
+    return list(enumerate(fresh, first))

@@ -1,0 +1,152 @@
+"""A folder with a config, mapping files and a DuckDB warehouse, and the real command line to run in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from syncer.control import Control, Run
+
+PROJECT = Path(__file__).resolve().parents[1]
+NO_BRAKES = "\n[brakes]\nchanged_max = 1.0\nremoved_max = 1.0\ncleared_max = 1.0\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def sync(self) -> dict[str, Any]:
+        """The only sync of `sync --json`, `diff --json` or `status --json`."""
+        (one,) = self.json["syncs"]
+        return dict(one)
+
+
+class Workplace:
+    """One user's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.state = folder / "state"
+        self.warehouse = folder / "warehouse.duckdb"
+        self.started = 0
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONPATH": str(PROJECT),
+            "COLUMNS": "120",
+        }
+
+    def write(self, destinations: Mapping[str, str], mappings: Mapping[str, str], more: str = "") -> None:
+        """The config with these `[destinations.NAME]` bodies, and a mapping file for each of `mappings`."""
+        text = f'[source]\ntype = "duckdb"\npath = "{self.warehouse.name}"\n'
+        text += "".join(f"\n[destinations.{name}]\n{body}\n" for name, body in destinations.items())
+        (self.folder / "config.toml").write_text(text + more)
+        (self.folder / "mappings").mkdir(exist_ok=True)
+        for name, body in mappings.items():
+            (self.folder / "mappings" / f"{name}.toml").write_text(f'destination = "{name}"\n\n{body}')
+
+    def sql(self, *statements: str) -> None:
+        """Change the warehouse."""
+        with duckdb.connect(str(self.warehouse)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """What the warehouse answers."""
+        with duckdb.connect(str(self.warehouse), read_only=True) as connection:
+            found = connection.execute(query)
+            names = [column[0] for column in found.description or []]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def run(self, *words: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Result:
+        """Run a command to its end."""
+        done = subprocess.run(
+            self._words(words, prefix),
+            cwd=self.folder,
+            env=self._env | dict(env or {}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str, prefix: Sequence[str] = ()) -> Process:
+        """Start a command and go on."""
+        self.started += 1
+        return Process(self._words(words, prefix), self.folder, self._env, self.started)
+
+    def _words(self, words: Sequence[str], prefix: Sequence[str]) -> list[str]:
+        return [*prefix, sys.executable, "-m", "syncer", "--config", str(self.folder / "config.toml"), *words]
+
+    def journal(self, sync: str) -> list[Run]:
+        """Every run that the store names, newest first."""
+        control = Control.look(self.state)
+        if control is None:
+            return []
+        try:
+            return control.runs(sync, 10_000)
+        finally:
+            control.close()
+
+
+class Process:
+    """A command that runs."""
+
+    def __init__(self, words: Sequence[str], folder: Path, env: Mapping[str, str], number: int) -> None:
+        self._out, self._err = folder / f"out-{number}", folder / f"err-{number}"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.popen = subprocess.Popen(words, cwd=folder, env=dict(env), stdout=out, stderr=err)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.popen.poll() is None
+
+    @property
+    def err(self) -> str:
+        """What it wrote to stderr so far."""
+        return self._err.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
+        self.popen.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def end(self, timeout: float = 60) -> Result:
+        """Wait for its end."""
+        code = self.popen.wait(timeout)
+        return Result(code, self._out.read_text(), self.err)
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+    """Wait for something that has to come; fails with `what` when it does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.002)

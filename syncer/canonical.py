@@ -14,6 +14,7 @@ import datetime
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -47,6 +48,12 @@ TRUNCATED = {
     "millisecond": "date_trunc('millisecond', {})",
     "microsecond": "{}",
 }
+
+CALENDAR = {
+    "DATE": ("DATE '0001-01-01'", "DATE '9999-12-31'"),
+    "TIMESTAMP": ("TIMESTAMP '0001-01-01 00:00:00'", "TIMESTAMP '9999-12-31 23:59:59.999999'"),
+}
+"""First and last value of a type; warehouses know earlier and later ones, and infinity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,8 @@ def _as_text(expression: str, kind: pa.DataType) -> str:
     base = _base(kind)
     if base is None:
         raise ValueError(f"The column {expression[4:]} has the type {kind}, which cannot identify a record.")
+    if digits := _digits_of(expression, kind):
+        return digits
     return _cast(_typed(expression, kind, base), base, "VARCHAR", TRUNCATED["microsecond"])[0]
 
 
@@ -184,16 +193,7 @@ def _made(field: Field, schema: pa.Schema, limits: Limits) -> Made:
             f"`{option}` needs a number, and the column {field.column} is {FAMILY[wanted]}; "
             'add type = "number" if its text holds one.'
         )
-    typed = _typed(expression, kind, base)
-    value, failed = _cast(typed, base, wanted, TRUNCATED[limits.timestamp_unit])
-    wrong: list[tuple[str, str, str]] = []
-    if failed:
-        sentence = f"{field.column} holds a value that is not {_a(wanted)}, which field {field.name} needs."
-        wrong.append(("bad_value", failed, sentence))
-    not_finite = f"NOT isfinite({value})" if wanted == "DOUBLE" else None
-    if not_finite:
-        # NaN and infinities are null; -0.0 + 0.0 is 0.0, and everything else stays what it is.
-        value = f"(CASE WHEN isfinite({value}) THEN {value} + 0.0 END)"
+    value, not_finite, wrong = _brought(field, expression, kind, base, wanted, limits)
     if field.digits is not None and wanted == "DOUBLE":
         value = f"(round({value}, {field.digits}) + 0.0)"
     raw = None
@@ -212,16 +212,45 @@ def _made(field: Field, schema: pa.Schema, limits: Limits) -> Made:
             wrong.append(("unmapped_value", f"{before} IS NOT NULL AND {value} IS NULL", sentence))
     if field.default is not None:
         value = f"coalesce({value}, {_fitting(field, field.default, sql_type, 'default')})"
+    if sql_type == "TIMESTAMP":
+        # Those of `map` and `default` too.
+        value = TRUNCATED[limits.timestamp_unit].format(value)
     wrong += _limit_wrong(field.name, value, sql_type, limits.values.get(field.name), f"field {field.name}")
     return Made(field, sql_type, value, raw, not_finite, tuple(wrong))
+
+
+def _brought(
+    field: Field, expression: str, kind: Any, base: str, wanted: str, limits: Limits
+) -> tuple[str, str | None, list[tuple[str, str, str]]]:
+    """The column's value as the wanted type: its SQL, when it is not finite, and what cannot be brought to it."""
+    typed = _typed(expression, kind, base)
+    value, failed = _cast(typed, base, wanted, TRUNCATED[limits.timestamp_unit])
+    if wanted == "VARCHAR":
+        value = _digits_of(expression, kind) or value
+    not_finite = f"NOT isfinite({typed})" if base == "DOUBLE" else None
+    if wanted == "DOUBLE":
+        # NaN and infinities are null; -0.0 + 0.0 is 0.0, and everything else stays what it is.
+        not_finite = f"NOT isfinite({value})"
+        value = f"(CASE WHEN isfinite({value}) THEN {value} + 0.0 END)"
+    wrong = []
+    if failed:
+        sentence = f"{field.column} holds a value that is not {_a(wanted)}, which field {field.name} needs."
+        wrong.append(("bad_value", failed, sentence))
+    if wanted in CALENDAR:
+        sentence = f"{field.column} holds a time outside of the years 1 to 9999, which no destination knows."
+        first, last = CALENDAR[wanted]
+        wrong.append(("bad_value", f"({value} NOT BETWEEN {first} AND {last})", sentence))
+    return value, not_finite, wrong
 
 
 def _constant(field: Field, limits: Limits) -> Made:
     value = field.value
     sql_type = OF_TYPE[field.type] if field.type else _type_of(value)
-    text = _fitting(field, value, sql_type, "value")
-    wrong = _limit_wrong(field.name, text, sql_type, limits.values.get(field.name), f"field {field.name}")
-    return Made(field, sql_type, text, None, None, tuple(wrong))
+    constant = _fitting(field, value, sql_type, "value")
+    if sql_type == "TIMESTAMP":
+        constant = TRUNCATED[limits.timestamp_unit].format(constant)
+    wrong = _limit_wrong(field.name, constant, sql_type, limits.values.get(field.name), f"field {field.name}")
+    return Made(field, sql_type, constant, None, None, tuple(wrong))
 
 
 def banded(field: Field, number: str) -> str:
@@ -295,7 +324,18 @@ def _base(kind: pa.DataType) -> str | None:
     return "VARCHAR"
 
 
-def _typed(expression: str, kind: pa.DataType, base: str) -> str:
+def _digits_of(expression: str, kind: Any) -> str | None:
+    """SQL of the text of an integer or a decimal, exactly; None for other types. As a double, two identifiers of
+    17 digits could become one."""
+    if pa.types.is_integer(kind):
+        return f"({expression})::VARCHAR"
+    if pa.types.is_decimal(kind):
+        text = f"({expression})::VARCHAR"
+        return text if kind.scale == 0 else f"rtrim(rtrim({text}, '0'), '.')"
+    return None
+
+
+def _typed(expression: str, kind: Any, base: str) -> str:
     """The source column as its canonical type."""
     if base == "DOUBLE" and kind in (pa.float32(), pa.float16()):
         # Through text, so that 41.1 stays 41.1 and does not become 41.09999847.

@@ -47,6 +47,8 @@ class Slot:
     number: int
     name: str
     sql_type: str
+    is_whole: bool = False
+    """The mapped column holds whole numbers, although the state has them as doubles because it once held others."""
 
     @property
     def column(self) -> str:
@@ -161,37 +163,36 @@ class Plan:
 
     def _of(self, batch: pa.RecordBatch, position: int) -> Iterator[tuple[str, Change]]:
         """Python objects for changed records only: this is the one place where they are made."""
-        columns = {
-            name: batch.column(name).to_pylist() for name in ("key", "_op", "_mask", "_payload", "_rescored", "_sent")
-        }
-        identifiers = list(self.sync.match)
-        match = [batch.column(f"m{number}").to_pylist() for number in range(len(identifiers))]
-        after = [_values(batch, slot.column) for slot in self.slots]
-        before = [_values(batch, f"b{slot.number}") for slot in self.slots]
-        bits = [(slot.bit, slot.name, after[place], before[place]) for place, slot in enumerate(self.slots)]
-        deletes = self.sync.removed == "delete"
-        for row in range(batch.num_rows):
-            op, mask, sent = columns["_op"][row], columns["_mask"][row], columns["_sent"][row]
-            fields: dict[str, Value] = {}
-            old: dict[str, Value] = {}
-            if not (op == 3 and deletes):
-                for bit, name, new_values, old_values in bits:
-                    if mask & bit:
-                        fields[name] = new_values[row]
-                        if sent & bit and op != 1:
-                            old[name] = old_values[row]
-            yield (
-                columns["_payload"][row],
-                Change(
-                    key=columns["key"][row],
-                    kind=KINDS[op],
-                    match={name: match[place][row] for place, name in enumerate(identifiers)},
-                    fields=fields,
-                    before=old,
-                    position=position + row,
-                    rescored=columns["_rescored"][row],
-                ),
+        keys, payloads, rescored = (_values(batch, name) for name in ("key", "_payload", "_rescored"))
+        kinds = [KINDS[op] for op in _values(batch, "_op")]
+        masks = _values(batch, "_mask")
+        # What is in doubt was never accepted, so it is no value before.
+        accepted = [
+            sent & ~doubt for sent, doubt in zip(_values(batch, "_sent"), _values(batch, "_doubt"), strict=True)
+        ]
+        match = [(identifier, _values(batch, f"m{number}")) for number, identifier in enumerate(self.sync.match)]
+        fields = [
+            (
+                slot.bit,
+                slot.name,
+                _field_values(batch, slot.column, slot),
+                _field_values(batch, f"b{slot.number}", slot),
             )
+            for slot in self.slots
+        ]
+        for row in range(batch.num_rows):
+            is_deleted = kinds[row] == "removed" and self.sync.removed == "delete"
+            leaving = [] if is_deleted else [one for one in fields if masks[row] & one[0]]
+            change = Change(
+                key=keys[row],
+                kind=kinds[row],
+                match={identifier: values[row] for identifier, values in match},
+                fields={name: after[row] for _, name, after, _ in leaving},
+                before={name: before[row] for bit, name, _, before in leaving if accepted[row] & bit},
+                position=position + row,
+                rescored=rescored[row],
+            )
+            yield payloads[row], change
 
     def digest_of_file(self, mapping: str) -> str:
         """`sha256:…` over the sync, its mapping and every change that may be sent, in order."""
@@ -203,8 +204,7 @@ class Plan:
                 if left <= 0:
                     break
                 # One join per few thousand rows: the texts are all 32 characters long, so none can run into another.
-                part = batch.column("_row").slice(0, left).cast(pa.string())
-                digest.update("".join(part.to_pylist()).encode())
+                digest.update("".join(_values(batch.slice(0, left), "_row")).encode())
                 left -= batch.num_rows
         return f"sha256:{digest.hexdigest()}"
 
@@ -252,8 +252,16 @@ def change_document(sync: Sync, change: Change) -> dict[str, Any]:
     return document
 
 
-def _values(batch: pa.RecordBatch, column: str) -> list[Value]:
-    values = batch.column(column)
+def _values(batch: pa.RecordBatch, column: str) -> list[Any]:
+    """A column as Python values; timestamps are aware and in UTC."""
+    values: Any = batch.column(column)
     if pa.types.is_timestamp(values.type):
-        return values.cast(pa.timestamp("us", "UTC")).to_pylist()  # type: ignore[no-any-return]
-    return values.to_pylist()  # type: ignore[no-any-return]
+        values = values.cast(pa.timestamp("us", "UTC"))
+    return list(values.to_pylist())
+
+
+def _field_values(batch: pa.RecordBatch, column: str, slot: Slot) -> list[Value]:
+    values = _values(batch, column)
+    if slot.is_whole:
+        return [int(value) if value is not None and value.is_integer() else value for value in values]
+    return values

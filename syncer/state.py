@@ -15,11 +15,13 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -36,6 +38,8 @@ FOLD_SHARE = 0.10
 FOLD_PLANS_MAX = 64
 GARBAGE_SECONDS = 600.0
 """Readers that started before a fold may still open the old files for that long."""
+
+_arrow: Any = pa  # Its stubs do not know `arange`.
 
 _OF_ARROW = {
     "string": "VARCHAR",
@@ -111,8 +115,11 @@ class State:
         for file in self.folder.glob("*.parquet*"):
             if file.name not in known:
                 file.unlink(missing_ok=True)
-        for file in self.folder.glob("spool-*"):
-            file.unlink(missing_ok=True)
+        for left in [*self.folder.glob("spool-*"), *self.folder.glob("duckdb_temp*")]:
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
         old = [name for name in control.garbage(GARBAGE_SECONDS) if (self.folder / name).exists()]
         for name in old:
             (self.folder / name).unlink(missing_ok=True)
@@ -139,13 +146,16 @@ class State:
             raise StateDamaged(_damaged(self.sync, path)) from None
         if facts.get("format", 0) > FORMAT:
             raise StateDamaged(
-                f"{path} was written by a newer Syncer (format {facts['format']}, this one knows {FORMAT}). Use that version."
+                f"{path} was written by a newer Syncer (format {facts['format']}, this one knows {FORMAT}). "
+                "Use that version."
             )
         columns = {}
         for column in schema:
             number, _, rest = column.name.partition("_")
             if rest and number[:1] == "f" and number[1:].isdigit():
-                kind = "TIMESTAMP" if pa.types.is_timestamp(column.type) else _OF_ARROW[str(column.type)]
+                kind = "TIMESTAMP" if pa.types.is_timestamp(column.type) else _OF_ARROW.get(str(column.type))
+                if kind is None:
+                    raise StateDamaged(_damaged(self.sync, path))
                 columns[int(number[1:])] = (column.name, kind)
         return StateFile(path, columns, rows)
 
@@ -155,15 +165,18 @@ class Vanished(StateDamaged):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"The state file {path} is missing. Restore it from a backup, or `syncer forget` the sync to send everything again."
+            f"The state file {path} is missing. Restore it from a backup; or run `syncer forget` for the sync, "
+            "after which everything is sent again."
         )
 
 
 class Relation:
     """The state as of now, as a relation in a DuckDB connection.
 
-    After `attach` the connection has a view `state` with the columns key, m0…, _version, _sent, _doubt,
-    every slot's column, and _rid, a number that identifies the row.
+    After `attach` the connection has a view `state` with the columns key, m0…, _version, _sent, _doubt, _foreign,
+    every slot's column, and _rid, a number that identifies the row. A bit of _foreign says that the value is of
+    another family than the slot is today, as after a column of numbers became one of texts: it is null here, and
+    differs from anything.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, matches: int) -> None:
@@ -202,18 +215,15 @@ class Relation:
 
     def _typed_names(self) -> list[tuple[str, str]]:
         fixed = [("key", "VARCHAR"), *((f"m{number}", "VARCHAR") for number in range(self._matches))]
-        fixed += [("_version", "VARCHAR"), ("_sent", "BIGINT"), ("_doubt", "BIGINT")]
+        fixed += [("_version", "VARCHAR")]
+        fixed += [("_sent", "BIGINT"), ("_doubt", "BIGINT"), ("_foreign", "BIGINT")]
         return [*fixed, *((slot.column, slot.sql_type) for slot in self._slots)]
 
     def _names(self) -> list[str]:
         return [name for name, _ in self._typed_names()]
 
     def _columns(self, file: StateFile, *, sent: str = "_sent", doubt: str = "_doubt") -> str:
-        """SELECT list that brings a file's columns to today's slots and types.
-
-        A value whose type is of another family than today's cannot be compared: it becomes null and in doubt,
-        so that the field is sent again. A null stays what it is.
-        """
+        """SELECT list that brings a file's columns to today's slots and types. A null is of every family."""
         listed = ["p.key", *(f"p.m{number}" for number in range(self._matches)), "p._version"]
         values, foreign = [], []
         for slot in self._slots:
@@ -225,15 +235,15 @@ class Relation:
             else:
                 values.append(f"NULL::{slot.sql_type} AS {sql.name(slot.column)}")
                 foreign.append(f"CASE WHEN p.{sql.name(column)} IS NOT NULL THEN {slot.bit}::BIGINT ELSE 0 END")
-        doubts = " | ".join([f"({doubt})", *foreign])
-        return ", ".join([*listed, f"({sent}) AS _sent", f"({doubts}) AS _doubt", *values])
+        bits = [f"({sent}) AS _sent", f"({doubt}) AS _doubt", f"({' | '.join(foreign) or '0::BIGINT'}) AS _foreign"]
+        return ", ".join([*listed, *bits, *values])
 
     def _overlay(self, plans: Sequence[tuple[PlanFile, StateFile]]) -> None:
         parts = []
         for number, (plan, file) in enumerate(plans):
             codes = pa.Array.from_buffers(pa.uint8(), len(plan.codes), [None, pa.py_buffer(plan.codes)])
-            numbered = pa.table({"position": pa.arange(0, len(plan.codes)), "code": codes})
-            self._db.register(f"codes_{number}", numbered)
+            positions = _arrow.arange(0, len(plan.codes))
+            self._db.register(f"codes_{number}", pa.table({"position": positions, "code": codes}))
             columns = self._columns(
                 file,
                 sent="p._sent | p._mask",
@@ -243,12 +253,17 @@ class Relation:
                 f"SELECT {columns}, {number} AS _plan, (p._op = 3 AND c.code = {Code.ACCEPTED}) AS _gone, "
                 f"-1 - ({number}::BIGINT << 40) - p.file_row_number AS _rid "
                 f"FROM read_parquet({sql.literal(str(file.path))}, file_row_number = true) AS p "
-                f"JOIN codes_{number} AS c ON c.position = p.file_row_number WHERE c.code IN ({Code.UNKNOWN}, {Code.ACCEPTED})"
+                f"JOIN codes_{number} AS c ON c.position = p.file_row_number "
+                f"WHERE c.code IN ({Code.UNKNOWN}, {Code.ACCEPTED})"
             )
         self._db.execute(
             f"CREATE OR REPLACE TEMP TABLE overlay AS SELECT * FROM ({' UNION ALL BY NAME '.join(parts)}) "
             "QUALIFY row_number() OVER (PARTITION BY key ORDER BY _plan DESC) = 1"
         )
+
+
+_AS_BASE = "SELECT * EXCLUDE (_rid, _foreign) REPLACE ((_doubt | _foreign) AS _doubt) FROM state"
+"""What a new base holds. What a foreign value was is lost with its type, so the field is in doubt from then on."""
 
 
 def fold(
@@ -260,9 +275,10 @@ def fold(
     if standing.sync_id is None:
         return
     base, plans = state.known_files(standing)
-    Relation(connection, matches).attach(base, plans, slots)
     path = state.fresh("base")
-    rows = write_parquet(connection, "SELECT * EXCLUDE (_rid) FROM state", path, {"sync": state.sync, "kind": "base"})
+    with state_is_readable(state.sync, [*([base] if base else []), *(file for _, file in plans)]):
+        Relation(connection, matches).attach(base, plans, slots)
+        rows = write_parquet(connection, _AS_BASE, path, {"sync": state.sync, "kind": "base"})
     control.fold(standing.sync_id, path.name, rows, standing.base_file)
 
 
@@ -287,36 +303,66 @@ def forget_keys(state: State, control: Control, keys: Sequence[str], connection:
         return 0
     base, plans = state.known_files(standing)
     files = [file for _, file in reversed(plans)] + ([base] if base else [])
-    slots = []
-    for name, number in standing.slots.items():
-        kinds = {file.columns[number][1] for file in files if number in file.columns}
-        if kinds:
-            slots.append(Slot(number, name, "DOUBLE" if kinds == {"BIGINT", "DOUBLE"} else kinds.pop()))
+    slots = [
+        Slot(number, name, kind) for name, number in standing.slots.items() if (kind := stored_type(number, files))
+    ]
     matches = len(json.loads(standing.identity or "{}").get("match", {"": ""}))
     before = Relation(connection, matches).attach(base, plans, slots)
     if not before:
         return 0
     connection.register("forgotten", pa.table({"key": pa.array(list(keys), pa.string())}))
-    query = "SELECT * EXCLUDE (_rid) FROM state WHERE key NOT IN (SELECT key FROM forgotten)"
+    query = f"{_AS_BASE} WHERE key NOT IN (SELECT key FROM forgotten)"
     path = state.fresh("base")
     total = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
-    rows = write_parquet(connection, query, path, {"sync": state.sync, "kind": "base"})
+    with state_is_readable(state.sync, files):
+        rows = write_parquet(connection, query, path, {"sync": state.sync, "kind": "base"})
     control.fold(standing.sync_id, path.name, rows, standing.base_file)
     control.unpark(state.sync, keys)
     return total - rows
 
 
-def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: dict[str, object]) -> int:
+def stored_type(slot: int, files: Sequence[StateFile]) -> str | None:
+    """The canonical type in which files (the newest first) hold a slot, None when none does. Whole numbers in one
+    file and others in the next are doubles."""
+    kinds = [file.columns[slot][1] for file in files if slot in file.columns]
+    if not kinds:
+        return None
+    return "DOUBLE" if FAMILY[kinds[0]] == "number" and "DOUBLE" in kinds else kinds[0]
+
+
+@contextlib.contextmanager
+def state_is_readable(sync: str, files: Sequence[StateFile]) -> Iterator[None]:
+    """Turn what DuckDB says of a state file that it cannot read into StateDamaged, or Vanished when it is gone.
+
+    A file's end is read when it is opened; damage in its middle shows up here.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        gone = next((file.path for file in files if not file.path.exists()), None)
+        if gone is not None:
+            raise Vanished(gone) from None
+        damaged = next((file.path for file in files if not _is_whole(file.path)), None)
+        if damaged is not None:
+            raise StateDamaged(_damaged(sync, damaged)) from None
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise StateDamaged(
+                f"{sync}: comparing needs more memory or disk than there is. Nothing was sent."
+            ) from None
+        raise
+
+
+def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: Mapping[str, object]) -> int:
     """Write a query's rows to a new file, synced with its folder before its name is of any use; returns the rows.
 
-    Raises StateDamaged when the disk is full or refuses.
+    Raises StateDamaged when the disk is full or refuses, and duckdb.Error when the query itself fails.
     """
     temporary = path.with_name(path.name + ".tmp")
     meta = json.dumps({"format": FORMAT, **facts})
     try:
         count = connection.execute(
-            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, COMPRESSION lz4_raw, PARQUET_VERSION v2, "
-            f"KV_METADATA {{syncer: {sql.literal(meta)}}})"
+            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, COMPRESSION lz4_raw, "
+            f"PARQUET_VERSION v2, KV_METADATA {{syncer: {sql.literal(meta)}}})"
         ).fetchall()[0][0]
         temporary.chmod(0o600)
         with temporary.open("rb+") as handle:
@@ -331,10 +377,24 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path,
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         text = str(error).splitlines()[0]
+        if isinstance(error, duckdb.Error) and not (isinstance(error, duckdb.IOException) and temporary.name in text):
+            # It is the query that failed, and not the writing.
+            raise
         raise StateDamaged(
             f"{path.parent} cannot be written ({text}); is the disk full? Nothing leaves before it can."
         ) from None
     return int(count)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether every value of a Parquet file can be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for _ in file.iter_batches():
+                pass
+    except (pa.ArrowException, OSError, ValueError):
+        return False
+    return True
 
 
 def _damaged(sync: str, path: Path) -> str:

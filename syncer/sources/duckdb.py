@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -27,25 +27,27 @@ class DuckDB(Source):
 
     def schema(self, sync: Sync) -> pa.Schema:
         """The columns of the sync's rows; see `Source.schema`."""
-        connection = self._open()
-        try:
-            reader = connection.sql(f"SELECT * FROM ({_rows(sync)}) LIMIT 0").to_arrow_reader(1)
-            return reader.schema
-        except duckdb.Error as error:
-            raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
-        finally:
-            connection.close()
+        with self._open() as connection:
+            return self._reader(connection, sync, f"SELECT * FROM ({_rows(sync)}) LIMIT 0").schema
 
     def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
         """The rows as Arrow batches; see `Source.read`."""
         connection = self._open()
         chosen = ", ".join(sql.name(column) for column in columns)
         try:
-            reader = connection.sql(f"SELECT {chosen} FROM ({_rows(sync)})").to_arrow_reader(BATCH_ROWS)
-        except duckdb.Error as error:
+            reader = self._reader(connection, sync, f"SELECT {chosen} FROM ({_rows(sync)})")
+        except UserError:
             connection.close()
-            raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
-        return Reading(pa.RecordBatchReader.from_batches(reader.schema, self._batches(sync, reader, connection)))
+            raise
+        batches = pa.RecordBatchReader.from_batches(reader.schema, self._batches(sync, reader))
+
+        def end() -> None:
+            # A result that is read in part keeps the file open although the connection is closed, and DuckDB would
+            # wait for that for ever when the same process opens the file again.
+            reader.close()
+            connection.close()
+
+        return Reading(batches, ending=end)
 
     def modified(self, sync: Sync) -> datetime.datetime | None:
         """When the file was last written: DuckDB keeps no time per table."""
@@ -53,13 +55,18 @@ class DuckDB(Source):
         times = [file.stat().st_mtime for file in files if file.exists()]
         return datetime.datetime.fromtimestamp(max(times), datetime.UTC) if times else None
 
-    def _batches(self, sync: Sync, reader: pa.RecordBatchReader, connection: duckdb.DuckDBPyConnection):  # type: ignore[no-untyped-def] # a generator of batches
+    def _reader(self, connection: duckdb.DuckDBPyConnection, sync: Sync, query: str) -> pa.RecordBatchReader:
+        try:
+            reader: pa.RecordBatchReader = connection.sql(query).to_arrow_reader(BATCH_ROWS)
+        except duckdb.Error as error:
+            raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
+        return reader
+
+    def _batches(self, sync: Sync, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         try:
             yield from reader
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
-        finally:
-            connection.close()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if not self.path.exists():
@@ -82,8 +89,13 @@ class DuckDB(Source):
         if "Binder Error" in text or "Parser Error" in text or "Catalog Error" in text:
             first = re.sub(r"^\w+ Error: ", "", text.splitlines()[0])
             return f"{self.path.name} does not understand this sync's rows: {first} Mend `source`, `query` or `where`."
-        first = text.splitlines()[0] if text else type(error).__name__
-        return f"Reading {self.path.name} failed: {first}. Nothing was sent; run it again when the file is whole."
+        if isinstance(error, duckdb.IOException | OSError):
+            return f"Reading {self.path.name} failed: {text.splitlines()[0]}. Nothing was sent; look at the file."
+        # Other texts may quote a value, as a cast that fails does.
+        return (
+            f"Reading {self.path.name} failed with {type(error).__name__}. Nothing was sent. "
+            "Run `source`, `query` or `where` in DuckDB itself to see why."
+        )
 
 
 def _opening(path: Path, error: duckdb.Error) -> str:
@@ -92,10 +104,13 @@ def _opening(path: Path, error: duckdb.Error) -> str:
         holder = re.search(r"PID (\d+)", text)
         who = f"process {holder[1]}" if holder else "another process"
         return f"{path} is locked: {who} has it open for writing. Run this again when it has finished."
-    if "not a valid DuckDB" in text:
+    if "not a valid DuckDB" in text or "Cannot launch in-memory" in text:
         return f"{path} is not a DuckDB file. Write the path of your DuckDB file."
     if "version" in text.lower() and "storage" in text.lower():
-        return f"{path} was written by another version of DuckDB than {duckdb.__version__} can read. Write it anew, or update Syncer."
+        return (
+            f"{path} was written by another version of DuckDB than {duckdb.__version__} can read. "
+            "Write it anew, or update Syncer."
+        )
     if "ermission" in text:
         return f"{path} may not be read by this user. Give it the right to read the file."
     return f"{path} cannot be opened: {text.splitlines()[0]}. Look whether it is a whole DuckDB file."

@@ -1,0 +1,1 @@
+"""The run, from plan to outcome."""

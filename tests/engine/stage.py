@@ -1,0 +1,240 @@
+"""A small world for the engine: a warehouse, one sync, and a destination in memory that outlives each run.
+
+stage.put("user_id VARCHAR, score DOUBLE", ("u_1", 72.0))
+stage.map(field("score"))
+stage.run()
+assert {"u_1": {"score": 72.0}} == stage.records
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from syncer import documents, sql
+from syncer.change import Change, Value
+from syncer.config import Config, Configured, Delivery, DuckDBSource, LocalState, Service
+from syncer.destination import Limits
+from syncer.mapping import Brakes, Field, Sync
+from syncer.plan import Plan
+from syncer.run import Engine, Options, Prepared, Report
+from syncer.schedule import Schedule
+from syncer.source import Reading, Source
+from syncer.testing import Arrival, Decision, Memory, MemorySettings
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+class Warehouse(Source):
+    """One table, `people`, typed by DuckDB and kept in memory: a file would cost each test more than all the rest."""
+
+    title = "the warehouse"
+
+    def __init__(self) -> None:
+        self._rows = _SHARED.cursor()
+        self._lock = threading.Lock()
+        self.changed_at: datetime.datetime | None = None
+
+    def put(self, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Replace the table."""
+        with self._lock:
+            self._rows.execute(f"CREATE OR REPLACE TEMP TABLE people ({columns})")
+            if rows:
+                self._rows.executemany(f"INSERT INTO people VALUES ({', '.join('?' for _ in rows[0])})", rows)
+
+    def change(self, statement: str) -> None:
+        """Run a statement on the table."""
+        self._rows.execute(statement)
+
+    def schema(self, sync: Sync) -> pa.Schema:
+        with self._lock:
+            return self._rows.sql("SELECT * FROM people LIMIT 0").to_arrow_table().schema
+
+    def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
+        chosen = ", ".join(sql.name(column) for column in columns)
+        with self._lock:
+            return Reading(self._rows.sql(f"SELECT {chosen} FROM people").to_arrow_table().to_reader())
+
+    def modified(self, sync: Sync) -> datetime.datetime | None:
+        return self.changed_at
+
+
+_SHARED = duckdb.connect(":memory:")
+"""Connecting costs more than a test's queries; each warehouse has a cursor, and a table of its own."""
+_SHARED.execute("SET TimeZone = 'UTC'")
+
+
+def field(name: str, column: str | None = None, **options: Any) -> Field:
+    """A field of a mapping; its column is its own name unless it is a constant."""
+    if column is None and "value" not in options:
+        column = name
+    return Field(name=name, column=column, **options)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A plan that was looked at; its file is gone by now."""
+
+    plan: Plan
+    changes: list[Change]
+    document: dict[str, Any]
+
+    @property
+    def fields(self) -> dict[str, dict[str, Value]]:
+        """Key → what would leave."""
+        return {change.key: dict(change.fields) for change in self.changes}
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Key → kind of its change."""
+        return {change.key: change.kind for change in self.changes}
+
+    @property
+    def brakes(self) -> list[str]:
+        """The brakes that hold."""
+        return [hold.brake for hold in self.plan.holds]
+
+    @property
+    def invalid(self) -> list[tuple[str | None, str]]:
+        """(key, reason) of the rows that never go out as they are."""
+        return [(one.key, one.reason) for one in self.plan.invalid_rows]
+
+
+class Stage:
+    """Everything that one test of the engine needs. `now` is the engine's time and only moves by hand."""
+
+    def __init__(self, folder: Path, *, batch: int = 100, source: Source | None = None) -> None:
+        self.folder = folder
+        self.warehouse = Warehouse()
+        self.source = source or self.warehouse
+        self.now = time.time()
+        self.limits = Limits(records=batch, in_flight=1, timestamp_unit="microsecond")
+        self.records: dict[str, dict[str, Value]] = {}
+        self.arrived: list[Arrival] = []
+        self.decide: Callable[[Change], Decision] = lambda change: "accepted"
+        self.stop = threading.Event()
+        self.options: dict[str, Any] = {
+            "name": "memory.people",
+            "destination": "memory",
+            "source": "people",
+            "key": "user_id",
+            "object": "person",
+            "match": {"id": "user_id"},
+            "missing": "create",
+            "brakes": Brakes(),
+            "file": folder / "memory.toml",
+        }
+        self._engine: Engine | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.restart()
+
+    # --- what a test arranges ----------------------------------------------------------------------------------
+
+    def put(self, columns: str, *rows: Sequence[Any]) -> None:
+        """Replace the table `people`; `columns` as in CREATE TABLE."""
+        self.warehouse.put(columns, rows)
+
+    def sql(self, statement: str) -> None:
+        """Change the table by a statement."""
+        self.warehouse.change(statement)
+
+    def map(self, *fields: Field, **options: Any) -> None:
+        """Replace the mapping; options of the sync stay as they were unless they are given."""
+        self.options |= options
+        if fields:
+            self.options["fields"] = fields
+
+    def restart(self) -> None:
+        """What another process would be: nothing is remembered but the files."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        self.stop = threading.Event()
+
+    # --- what the engine does ----------------------------------------------------------------------------------
+
+    @property
+    def sync(self) -> Sync:
+        """The sync as the mapping says it now."""
+        return Sync(**self.options)
+
+    @property
+    def engine(self) -> Engine:
+        """One process's engine."""
+        if self._engine is None:
+            config = Config(
+                file=self.folder / "config.toml",
+                folder=self.folder,
+                source=DuckDBSource(type="duckdb", path="warehouse.duckdb"),
+                state=LocalState(path=str(self.folder / "state")),
+                destinations={"memory": Configured("memory", "memory", MemorySettings())},
+                syncs=(),
+                schedule=Schedule(),
+                brakes=Brakes(),
+                service=Service(),
+                delivery=Delivery(),
+            )
+            self._engine = Engine(config, self.source, lambda kind: self._adapter(), self.stop, lambda: self.now)
+        return self._engine
+
+    def prepare(self) -> Prepared:
+        """The sync, fitted to the source."""
+        return self.engine.prepare(self.sync)
+
+    def plan(self, only: Sequence[str] = ()) -> Seen:
+        """What a run would send."""
+        with self.engine.diff(self.prepare(), only) as plan:
+            return Seen(plan, list(plan.changes()), documents.diff(plan, "Memory"))
+
+    def run(self, **options: Any) -> Report:
+        """One run; what arrived in it is in `arrived`."""
+        self.arrived.clear()
+        return self.engine.run(self.prepare(), Options(**options))
+
+    @property
+    def sent(self) -> dict[str, dict[str, Value]]:
+        """Value of the match → what arrived for it in the last run."""
+        return {"/".join(arrival.match.values()): dict(arrival.fields) for arrival in self.arrived}
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the sync's state files are."""
+        return self.folder / "state" / "memory.people"
+
+    def parked(self) -> list[str]:
+        """Keys of the parked records."""
+        return [one.key for one in self.engine.control().parked(self.sync.name)]
+
+    def _adapter(self) -> type[Memory]:
+        stage = self
+
+        class Shared(Memory):
+            """Memory whose records belong to the stage, because a run makes its own destination object."""
+
+            def __init__(self, name: str, settings: MemorySettings, transport: Any) -> None:
+                super().__init__(name, settings, transport, decide=lambda change: stage.decide(change))
+                self.records = stage.records
+                self.log = stage.arrived
+
+            def limits(self, sync: Sync) -> Limits:
+                return stage.limits
+
+        return Shared
+
+
+def deciding(decisions: Mapping[str, Decision]) -> Callable[[Change], Decision]:
+    """What becomes of some keys; the others are accepted."""
+    return lambda change: decisions.get(change.key, "accepted")

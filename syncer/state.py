@@ -209,10 +209,6 @@ class Relation:
         self._db.execute(f"CREATE OR REPLACE TEMP VIEW state AS {' UNION ALL BY NAME '.join(parts)}")
         return bool(base or plans)
 
-    def overlay_rows(self) -> int:
-        """How many keys the overlay has."""
-        return int(self._db.execute("SELECT count(*) FROM overlay").fetchall()[0][0])
-
     def _typed_names(self) -> list[tuple[str, str]]:
         fixed = [("key", "VARCHAR"), *((f"m{number}", "VARCHAR") for number in range(self._matches))]
         fixed += [("_version", "VARCHAR")]
@@ -256,9 +252,18 @@ class Relation:
                 f"JOIN codes_{number} AS c ON c.position = p.file_row_number "
                 f"WHERE c.code IN ({Code.UNKNOWN}, {Code.ACCEPTED})"
             )
+        self._db.execute(f"CREATE OR REPLACE TEMP TABLE rows_of_plans AS {' UNION ALL BY NAME '.join(parts)}")
+        if len(parts) == 1:
+            # A key is in a plan once, so there is nothing to choose.
+            self._db.execute("CREATE OR REPLACE TEMP VIEW overlay AS SELECT * FROM rows_of_plans")
+            return
+        # The newest row of each key is found among narrow rows; the wide ones are not sorted for it.
         self._db.execute(
-            f"CREATE OR REPLACE TEMP TABLE overlay AS SELECT * FROM ({' UNION ALL BY NAME '.join(parts)}) "
-            "QUALIFY row_number() OVER (PARTITION BY key ORDER BY _plan DESC) = 1"
+            "CREATE OR REPLACE TEMP TABLE newest AS SELECT key, max(_plan) AS _plan FROM rows_of_plans GROUP BY key"
+        )
+        self._db.execute(
+            "CREATE OR REPLACE TEMP VIEW overlay AS SELECT p.* FROM rows_of_plans p "
+            "SEMI JOIN newest n ON n.key = p.key AND n._plan = p._plan"
         )
 
 

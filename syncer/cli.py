@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DONE, FAILED, SOME_REFUSED, HELD = 0, 1, 2, 3
 """Exit codes of `sync`; `diff --exit-code` says 2 for changes."""
+# The library says 2 for a word that it does not know, which here would read as records that were refused.
+click.UsageError.exit_code = FAILED
 SHOWN_CHANGES = 20
 """Changes that `diff` shows to people unless they ask for more."""
 
@@ -107,18 +109,21 @@ def check(file: Path, syncs: Sequence[str], offline: bool, is_json: bool) -> Non
 
 
 def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) -> list[Problem]:
+    from syncer.canonical import with_types
     from syncer.errors import Problem, SyncerError, UserError
 
     problems: dict[Problem, None] = {}
     for sync in chosen:
+        typed = sync
         try:
             engine.prepare(sync)
+            typed = with_types(sync, engine.source.schema(sync))
             checked.append(f"{sync.name}: source columns")
         except UserError as error:
             problems |= dict.fromkeys(error.problems)
         destination = engine.destination(sync.destination)
         try:
-            found = [engine.problem(sync, one) for one in destination.check(sync)]
+            found = [engine.problem(sync, one) for one in destination.check(typed)]
             problems |= dict.fromkeys(found)
             if not found:
                 checked.append(f"{sync.name}: {destination.title} {sync.object}")
@@ -147,17 +152,20 @@ def diff(
     """Show the plan: what a sync would send. Nothing is sent and no state moves."""
     from syncer import documents, report
 
-    found = []
-    shown = limit if limit is not None or is_json or out else SHOWN_CHANGES
+    found, whole = [], []
+    shown = limit if limit is not None or is_json else SHOWN_CHANGES
     with _sentences(is_json=is_json):
         config = _load(file)
         with _engine(config) as engine:
             for prepared in engine.prepare_all(config.choose(syncs)):
                 with engine.diff(prepared) as plan:
                     title = prepared.destination.title
-                    found.append(documents.diff(plan, title, limit=None if out else shown, keys=keys))
+                    found.append(documents.diff(plan, title, limit=shown, keys=keys))
+                    if out:
+                        # What is saved is what will be sent, whatever was asked to be shown of it.
+                        whole.append(documents.diff(plan, title))
         if out:
-            _save(out, found)
+            _save(out, whole)
     has_changes = any(sum(one["counts"][kind] for kind in ("new", "changed", "removed", "rescored")) for one in found)
     if is_json:
         _print_json({"syncs": found})
@@ -191,20 +199,29 @@ def sync(
     3: a brake holds.
     """
     from syncer import report
+    from syncer.errors import UserError
     from syncer.run import Options
 
     with _sentences(is_json=is_json):
         config = _load(file)
         digests = _saved_digests(saved) if saved else {}
         chosen = config.choose(syncs or list(digests))
+        if saved and only:
+            raise UserError("--plan sends the saved plan as it is; leave --only out, or make a new plan.")
+        if saved and (strange := [one.name for one in chosen if one.name not in digests]):
+            raise UserError(f"{saved} holds no plan of {', '.join(strange)}; it has {', '.join(digests)}.")
         with _engine(config) as engine:
             _stop_on_signals(engine.stop)
-            prepared = engine.prepare_all(chosen)
+            prepared = engine.prepare_all(chosen, trigger="command")
             options = {
-                one.name: Options(release, tuple(only), records_max, digests.get(one.name, "" if saved else None))
+                one.name: Options(release, tuple(only), records_max, digests[one.name] if saved else None)
                 for one in chosen
             }
-            found = _run_all(engine, prepared, options)
+            moved = _moved(digests, engine, prepared) if saved else []
+            # A run whose plan has moved refuses itself, and says so in the journal; the others then stay at home.
+            found = _run_all(engine, moved or prepared, options)
+            if moved:
+                found += _stayed(found, prepared)
     document = {"syncs": found}
     if is_json:
         _print_json(document)
@@ -293,6 +310,7 @@ def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], 
     """Parked records with the destination's reason; `--retry` lets them go with the next run."""
     from syncer import documents, report
     from syncer.control import Control
+    from syncer.errors import UserError
 
     with _sentences(is_json=is_json):
         config = _load(file)
@@ -302,6 +320,8 @@ def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], 
             control = Control.open(config.state.path)
             with closing(control):
                 number = sum(control.retry(one.name, list(keys) or None) for one in chosen)
+            if keys and not number:
+                raise UserError(f"None of {', '.join(keys)} is parked. `syncer rejected` lists the records that are.")
             click.echo(f"{_count(number, 'record')} will be tried again by the next run.", err=is_json)
         looked = Control.look(config.state.path)
         if looked:
@@ -325,12 +345,15 @@ def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], 
 @click.pass_obj
 def forget(file: Path, name: str, keys: Sequence[str], is_json: bool) -> None:
     """Drop remembered values, of a whole sync or of some keys, so that they are sent again."""
+    from syncer.errors import UserError
     from syncer.forgetting import forget as drop
 
     with _sentences(is_json=is_json):
         config = _load(file)
         with _engine(config) as engine:
             dropped = {one.name: drop(engine, one.name, keys) for one in config.choose([name])}
+        if keys and not any(dropped.values()):
+            raise UserError(f"Nothing is remembered of {', '.join(keys)}, so there is nothing to forget.")
     if is_json:
         _print_json({"forgotten": dropped})
         return
@@ -450,6 +473,25 @@ def _saved_digests(saved: Path) -> dict[str, str]:
         ) from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{saved} is not a saved plan. Write one with `syncer diff --out {saved}`.") from None
+
+
+def _moved(digests: dict[str, str], engine: Engine, prepared: Sequence[Prepared]) -> list[Prepared]:
+    """The syncs whose plan is not the one that was saved."""
+    moved = []
+    for one in prepared:
+        with engine.diff(one) as plan:
+            if plan.digest != digests[one.sync.name]:
+                moved.append(one)
+    return moved
+
+
+def _stayed(found: Sequence[dict[str, Any]], prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
+    """Results of the syncs of a saved plan that were not sent because the plan of another one has moved."""
+    from syncer import documents
+
+    moved = [one["sync"] for one in found]
+    sentence = f"Nothing was sent, because the plan of {', '.join(moved)} is not the one that was saved."
+    return [documents.failed(one.sync.name, sentence) for one in prepared if one.sync.name not in moved]
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -258,9 +258,9 @@ class Config:
     """The config file itself."""
 
     def problem(self, sync: Sync, place: str, sentence: str) -> Problem:
-        """A problem at a path inside a sync (`fields.score`, `match`) or at a setting of a destination
-        (`destinations.NAME.api_key`), with the file and line of it."""
-        if self.document and place.startswith("destinations."):
+        """A problem at a path inside a sync (`fields.score`, `match`) or at a setting (`destinations.NAME.api_key`,
+        `source.path`), with the file and line of it."""
+        if self.document and place.startswith(("destinations.", "source.")):
             return self.document.problem(tuple(place.split(".", 2)), sentence)
         for written in self.written:
             if written.sync.name == sync.name:
@@ -319,6 +319,7 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         folder / (settings.mappings if settings else _mappings_of(document)),
         settings.brakes if settings else Brakes(),
         settings.schedule.timezone if settings else "UTC",
+        folder,
     )
     problems += mappings.problems
     if document is not None:

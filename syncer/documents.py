@@ -167,7 +167,8 @@ def parked(sync: Sync, one: Parked) -> Document:
         "attempts": one.attempts,
         "since": moment(one.first_at),
         "last_try": moment(one.last_at),
-        "next_try": moment(one.next_at),
+        # One that goes with the next run, on request, was due at its last try.
+        "next_try": moment(max(one.next_at, one.last_at) if one.next_at is not None else None),
     }
 
 

@@ -65,7 +65,7 @@ class SyncTable(_Strict):
     source: str | None = Setting(default=None, min_length=1, description="Table or view to read.")
     query: str | None = Setting(default=None, min_length=1, description="SQL to read instead of a table.")
     query_file: str | None = Setting(
-        default=None, min_length=1, description="File that holds the query, relative to this file."
+        default=None, min_length=1, description="File that holds the query, relative to the config file."
     )
     where: str | None = Setting(default=None, min_length=1, description="SQL condition that a row has to meet.")
     key: str = Setting(min_length=1, description="Source column that identifies a row, unique and never null.")
@@ -161,8 +161,8 @@ class Mappings:
     problems: tuple[Problem, ...]
 
 
-def read_all(folder: Path, brakes: Brakes, timezone: str) -> Mappings:
-    """Every `*.toml` of a folder, sorted by name.
+def read_all(folder: Path, brakes: Brakes, timezone: str, home: Path | None = None) -> Mappings:
+    """Every `*.toml` of a folder, sorted by name; `home` is the config file's folder, the one above when left out.
 
     `brakes` and `timezone` are the config's, for syncs that say nothing else.
     Raises nothing for what people write: it is in `problems`.
@@ -195,7 +195,7 @@ def read_all(folder: Path, brakes: Brakes, timezone: str) -> Mappings:
         if not isinstance(destination, str) or not destination:
             continue
         destinations.append((document, destination))
-        for item in _syncs_of(document, destination, brakes, timezone):
+        for item in _syncs_of(document, destination, brakes, timezone, home or folder.parent):
             if isinstance(item, Written):
                 written.append(item)
             else:
@@ -203,7 +203,9 @@ def read_all(folder: Path, brakes: Brakes, timezone: str) -> Mappings:
     return Mappings(tuple(written), tuple(destinations), (*problems, *_twice(written)))
 
 
-def _syncs_of(document: Document, destination: str, brakes: Brakes, timezone: str) -> Iterator[Written | Problem]:
+def _syncs_of(
+    document: Document, destination: str, brakes: Brakes, timezone: str, home: Path
+) -> Iterator[Written | Problem]:
     tables = document.data.get("sync")
     for number, data in enumerate(tables if isinstance(tables, list) else []):
         spot: Spot = ("sync", number)
@@ -214,7 +216,7 @@ def _syncs_of(document: Document, destination: str, brakes: Brakes, timezone: st
         query = table.query
         if table.query_file is not None:
             try:
-                query = files.read_text(document.file.parent / table.query_file, "Write it, or correct the path.")
+                query = files.read_text(_query_file(document, home, table.query_file), "Write it, or correct the path.")
             except UserError as error:
                 yield document.problem((*spot, "query_file"), str(error))
                 continue
@@ -225,7 +227,8 @@ def _syncs_of(document: Document, destination: str, brakes: Brakes, timezone: st
             name=f"{destination}.{table.name}",
             destination=destination,
             source=table.source,
-            query=query,
+            # What follows a semicolon is another statement, and nothing follows the last one.
+            query=query.rstrip().rstrip(";") if query else None,
             where=table.where,
             key=table.key,
             object=table.object,
@@ -239,6 +242,12 @@ def _syncs_of(document: Document, destination: str, brakes: Brakes, timezone: st
             file=document.file,
         )
         yield Written(sync, document, spot)
+
+
+def _query_file(document: Document, home: Path, name: str) -> Path:
+    """Relative to the config file, as all paths are; beside the mapping file is where people put it as well."""
+    folders = (home, document.file.parent)
+    return next((folder / name for folder in folders if (folder / name).exists()), folders[0] / name)
 
 
 def _schedule_text(schedule: Schedule | None, timezone: str) -> str | None:

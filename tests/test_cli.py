@@ -510,3 +510,57 @@ def test_help_is_there_at_once() -> None:
     assert "HEAVY []" == done.stdout.splitlines()[-1]
     for command in ("check", "diff", "sync", "serve", "status", "rejected", "forget"):
         assert f"\n  {command} " in done.stdout
+
+
+def test_a_saved_plan_of_two_syncs_is_sent_whole_or_not_at_all(town: Town) -> None:
+    """When the plan of one sync has moved, those of the others in the file stay at home too, and say why."""
+    file = town.folder / "plan.json"
+    town("diff", "--out", str(file), "--limit", "1", "--key", "u1")
+    mapping_moves(town)
+    sent = town.sent
+    result = town("sync", "--plan", str(file), "--json")
+    errors = {one["sync"]: one["error"] for one in result.json["syncs"]}
+
+    assert 1 == result.code
+    assert "is not the one that was saved" in errors["customerio.people"]
+    assert "because the plan of customerio.people is not" in errors["salesforce.contacts"]
+    assert sent == town.sent
+
+
+def test_a_saved_plan_holds_everything(town: Town) -> None:
+    """What is saved is what will be sent, however little of it was asked to be shown."""
+    file = town.folder / "plan.json"
+    town("diff", "customerio", "--out", str(file), "--limit", "1", "--key", "u1")
+    (saved,) = json.loads(file.read_text())["syncs"]
+
+    assert [f"u{number}" for number in range(ROWS)] == [change["key"] for change in saved["changes"]]
+
+
+@pytest.mark.parametrize("words", [("--only", "u1"), ("salesforce",)])
+def test_a_saved_plan_takes_no_other_wishes(town: Town, words: tuple[str, ...]) -> None:
+    """A saved plan cannot be cut down, nor be that of another sync; the sentence names the reason."""
+    file = town.folder / "plan.json"
+    town("diff", "customerio", "--out", str(file))
+    sent = town.sent
+    result = town("sync", *words, "--plan", str(file))
+
+    assert 1 == result.code
+    assert "leave --only out" in result.err or "holds no plan of salesforce.contacts" in result.err
+    assert sent == town.sent
+
+
+@pytest.mark.parametrize("words", [("sync", "--max", "0"), ("sync", "--bogus"), ("forget",), ("nothing",)])
+def test_a_word_that_is_not_known_is_a_failure(town: Town, words: tuple[str, ...]) -> None:
+    """A mistake in the words of a command exits 1, since 2 says something else here."""
+    assert 1 == town(*words).code
+
+
+@pytest.mark.parametrize(
+    "words", [("rejected", "customerio.people", "--retry", "u99"), ("forget", "customerio.people", "u99")]
+)
+def test_an_unknown_key_is_told(town: Town, words: tuple[str, ...]) -> None:
+    """A key that is not parked, or not remembered, is a mistake and no silent success."""
+    result = town(*words)
+
+    assert 1 == result.code
+    assert "u99" in result.err

@@ -119,20 +119,32 @@ Plan__c              = { column = "plan", map = { free = 0, team = "Team" }, def
 
 
 def test_a_query_file_is_read_beside_its_mapping(tmp_path: Path) -> None:
-    """The path is relative to the mapping file, and the text becomes the query."""
+    """A file that the config's folder does not have is read beside the mapping, and its text becomes the query."""
     (tmp_path / "sql").mkdir()
     (tmp_path / "sql" / "users.sql").write_text("select * from activation.users -- ümläüts\n", "utf-8")
 
     (sync,) = read(tmp_path, paper=SHORT.replace('source = "activation.users"', 'query_file = "sql/users.sql"'))
 
-    assert (None, "select * from activation.users -- ümläüts\n") == (sync.source, sync.query)
+    assert (None, "select * from activation.users -- ümläüts") == (sync.source, sync.query)
 
 
 def test_a_query_may_stand_in_the_mapping(tmp_path: Path) -> None:
     """Instead of a table, SQL, also on several lines."""
     (sync,) = read(tmp_path, paper=SHORT.replace('source = "activation.users"', 'query = """\nselect 1\n"""'))
 
-    assert (None, "select 1\n") == (sync.source, sync.query)
+    assert (None, "select 1") == (sync.source, sync.query)
+
+
+def test_a_query_file_is_relative_to_the_config(tmp_path: Path) -> None:
+    """The config's folder comes first, as for every path, and a last semicolon does no harm."""
+    mappings = tmp_path / "mappings"
+    mappings.mkdir()
+    (tmp_path / "users.sql").write_text("select 1 as user_id;\n", "utf-8")
+    (mappings / "users.sql").write_text("select 2 as user_id", "utf-8")
+
+    (sync,) = read(mappings, paper=SHORT.replace('source = "activation.users"', 'query_file = "users.sql"'))
+
+    assert "select 1 as user_id" == sync.query
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ class _Teller:
         self.say(
             f"The first night took {first_count:,} requests, the second {second_count:,}. Both times only what differs "
             "from what each service has last accepted was sent: a record that did not change cost nothing, and a "
-            "new field travelled alone."
+            "new field travelled without the old ones."
         )
         self.say(
             "Rows with a null or doubled key stayed here, and records that a service does not know are parked. "

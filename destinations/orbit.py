@@ -319,7 +319,7 @@ class _Visit:
         """Safe to repeat: with an identity, a second call finds the member that the first one made."""
         fields = self._change.fields
         steps = {name: value for name, value in fields.items() if name.startswith(TAG)}
-        member = {name: plain(value) for name, value in fields.items() if name not in steps}
+        member = {name: held(name, value) for name, value in fields.items() if name not in steps}
         body = {"member": member | retagged([], steps), "identity": identity(self._identifier, self._value)}
         return self._write("POST", "", body)
 
@@ -340,7 +340,7 @@ def difference(member: Mapping[str, Any], fields: Mapping[str, Value]) -> dict[s
     """The body that makes a member hold the fields; empty when it does already."""
     steps = {name: value for name, value in fields.items() if name.startswith(TAG)}
     body = {
-        name: plain(value)
+        name: held(name, value)
         for name, value in fields.items()
         if name not in steps and (member.get(name) or None) != (plain(value) or None)
     }
@@ -370,6 +370,11 @@ def plain(value: Value) -> str | bool | None:
     if isinstance(value, datetime.date):
         return value.isoformat()
     return value if value is None or isinstance(value, bool) else str(value)
+
+
+def held(name: str, value: Value) -> str | bool | None:
+    """A value as this key takes it: what is true or false has no null, and is cleared by false."""
+    return False if value is None and WRITABLE.get(name) == "boolean" else plain(value)
 
 
 def _step(value: Value) -> str:

@@ -133,6 +133,16 @@ def canon(sync: Sync, schema: pa.Schema, limits: Limits) -> tuple[Canon | None, 
     return Canon(sync, tuple(made), key, match, tuple(_match_wrong(sync, match, limits)), version), []
 
 
+def with_types(sync: Sync, schema: Any) -> Sync:
+    """The sync with the type of every field filled in: its own, or that of its column, before bands and map."""
+    names = {sql_type: name for name, sql_type in OF_TYPE.items()}
+    fields = []
+    for field in sync.fields:
+        base = _base(schema.field(field.column).type) if field.column and field.type is None else None
+        fields.append(field.model_copy(update={"type": names[base]}) if base else field)
+    return sync.model_copy(update={"fields": tuple(fields)})
+
+
 def match_of(sync: Sync, limits: Limits, prefix: str) -> str:
     """SQL of the whole match as one comparable text, from the columns m0… of a relation; case folded where the
     destination folds it."""

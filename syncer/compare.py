@@ -62,6 +62,20 @@ def calculator(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
+@contextlib.contextmanager
+def temporary_folder(prefix: str, inside: Path | None = None) -> Iterator[Path]:
+    """A folder that is gone afterwards, in the system's own place unless it is told where. Raises StateDamaged."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=inside, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StateDamaged(
+            f"No folder can be made in {inside or 'the place for temporary files'} ({error.strerror}). "
+            "Is the disk full? Nothing was sent."
+        ) from None
+    with folder as name:
+        yield Path(name)
+
+
 def compare(
     connection: duckdb.DuckDBPyConnection,
     canon: Canon,
@@ -78,8 +92,8 @@ def compare(
     comparison = _Comparison(connection, canon, limits, inputs, only, time.time() if now is None else now)
     files = [*([inputs.base] if inputs.base else []), *(state_file for _, state_file in inputs.plans)]
     with (
-        tempfile.TemporaryDirectory(prefix="spool-", dir=file.parent, ignore_cleanup_errors=True) as folder,
-        comparison.spooled(batches, Path(folder)),
+        temporary_folder("spool-", file.parent) as folder,
+        comparison.spooled(batches, folder),
         state_is_readable(canon.sync.name, files),
     ):
         return comparison.plan(file)
@@ -120,6 +134,7 @@ class _Comparison:
                 raise
 
         path = folder / "desired.arrow"
+        reader: pa.RecordBatchReader | None = None
         self.db.register("source_batches", pa.RecordBatchReader.from_batches(batches.schema, watched()))
         try:
             reader = self.db.sql(self.canon.select("source_batches")).to_arrow_reader(65_536)
@@ -137,13 +152,21 @@ class _Comparison:
                 f"The rows could not be written to {folder.parent} ({told}). Is the disk full? Nothing was sent."
             ) from None
         finally:
-            self.db.unregister("source_batches")
+            if reader is not None:
+                reader.close()
+            self._let_go("source_batches")
         with pa.memory_map(str(path)) as mapped:
             self.db.register("desired", pa.ipc.open_file(mapped).read_all())
             try:
                 yield
             finally:
-                self.db.unregister("desired")
+                self._let_go("desired")
+
+    def _let_go(self, relation: str) -> None:
+        # A query that failed may still hold the relation, and why it failed is what has to be told. The connection
+        # lets go of everything in the end.
+        with contextlib.suppress(duckdb.Error):
+            self.db.unregister(relation)
 
     # --- the plan --------------------------------------------------------------------------------------------
 
@@ -343,11 +366,12 @@ class _Comparison:
         turned = self._numbers(
             "SELECT "
             + ", ".join(
-                f"count(*) FILTER (_op = 2 AND NOT _parked AND _mask & {slot.bit} <> 0 "
+                f"count(*) FILTER (_op = 2 AND _mask & {slot.bit} <> 0 "
                 f"AND {sql.name(slot.column)} IS NULL AND b{slot.number} IS NOT NULL)"
                 for slot in self.slots
             )
-            + f" FROM {file}"
+            # Neither what waits nor what is tried again: it was judged when it went first.
+            + f" FROM {file} AS l ANTI JOIN parked p ON p.key = l.key AND p.payload = l._payload"
         )
         cleared = [(slot, n) for slot, n in zip(self.slots, turned, strict=True) if n]
         if cleared:

@@ -46,7 +46,9 @@ class Differences:
         return (
             f"WITH joined AS ({self._joined()}), settled AS ({self._settled()}), "
             f"judged AS ({self._judged()}), listed AS ({self._listed()}) "
-            "SELECT l.*, (p.key IS NOT NULL AND NOT p.due) AS _parked FROM listed l "
+            # What is tried again was judged when it went first.
+            "SELECT l.* REPLACE ((l._moved AND p.key IS NULL) AS _moved), "
+            "(p.key IS NOT NULL AND NOT p.due) AS _parked FROM listed l "
             "LEFT JOIN parked p ON p.key = l.key AND p.payload = l._payload ORDER BY _parked, _rescored, l.key"
         )
 
@@ -110,9 +112,12 @@ class Differences:
         ]
         after += [f"o{slot.number} AS {sql.name(slot.column)}" for slot in self.retired]
         before = [f"CASE WHEN _mask & {slot.bit} <> 0 THEN o{slot.number} END AS b{slot.number}" for slot in self.slots]
-        # What the brake on changes counts is an accepted value that differs now: not a field that is sent for the
-        # first time, nor one that is sent again because nobody knows whether it arrived.
-        is_moved = f"_is_moved_match OR (_op = {CHANGED} AND (_own & _sent & (~_doubt | _foreign)) <> 0)"
+        # What the brake on changes counts is an accepted value that differs now, and not a field that is sent for the
+        # first time. One in doubt differs from nothing that is known for sure; it counts when it is not the value
+        # that left last, which is then not sent again but replaced.
+        replaced = _bits((f"(_doubt & {slot.bit} <> 0 AND {self._is_other(slot)})", slot) for slot in self.slots)
+        sure = "_sent & (~_doubt | _foreign)"
+        is_moved = f"_is_moved_match OR (_op = {CHANGED} AND (_own & (({sure}) | {replaced})) <> 0)"
         columns = ["key", *matches, "_op::TINYINT AS _op", "_mask", "_sent", "_doubt", "_version", "_rescored"]
         columns += [f"({is_moved}) AS _moved", *after, *before, *self._digests(matches)]
         goes = "_own <> 0" if self.canon.sync.removed != "delete" else f"(_own <> 0 OR _op = {REMOVED})"
@@ -135,18 +140,20 @@ class Differences:
             return "FALSE"
         new, old = f"n{slot.number}", f"o{slot.number}"
         is_sent, is_doubtful = f"_sent & {slot.bit} <> 0", f"_doubt & {slot.bit} <> 0"
-        if field.min_change:
-            is_other = (
-                f"(({new} IS NULL) <> ({old} IS NULL) OR coalesce({distance(new, old)} >= {field.min_change!r}, FALSE))"
-            )
-        else:
-            is_other = f"{new} IS DISTINCT FROM {old}"
+        is_other = self._is_other(slot)
         is_kept = f"{new} IS NOT NULL AND " if field.null == "skip" else ""
         is_to_clear = "FALSE" if field.null == "skip" else f"(({is_sent} AND {old} IS NOT NULL) OR {is_doubtful})"
         return (
             f"CASE WHEN _op = {REMOVED} THEN {is_to_clear} WHEN {is_doubtful} THEN {is_kept}TRUE "
             f"WHEN {is_sent} THEN {is_kept}{is_other} ELSE {new} IS NOT NULL END"
         )
+
+    def _is_other(self, slot: Slot) -> str:
+        """Whether the value differs from the one that left last, by the field's own measure."""
+        new, old, least = f"n{slot.number}", f"o{slot.number}", self._field(slot).min_change
+        if not least:
+            return f"{new} IS DISTINCT FROM {old}"
+        return f"(({new} IS NULL) <> ({old} IS NULL) OR coalesce({distance(new, old)} >= {least!r}, FALSE))"
 
     def _rides(self, slot: Slot) -> str:
         """Whether this field goes along when its record goes for another one."""

@@ -235,7 +235,11 @@ def shown(value: Value) -> Any:
 
 
 def change_document(sync: Sync, change: Change) -> dict[str, Any]:
-    """A change in the JSON form; sensitive fields are named and never shown."""
+    """A change in the JSON form; sensitive fields are named and never shown.
+
+    A field of which nothing was accepted yet, or of which nobody knows what the destination holds, has a null before
+    and `"known": false`.
+    """
     hidden = {one.name for one in sync.fields if one.sensitive}
     fields: dict[str, Any] = {}
     for name, after in change.fields.items():
@@ -243,7 +247,7 @@ def change_document(sync: Sync, change: Change) -> dict[str, Any]:
         if name in change.before:
             entry["before"] = HIDDEN if name in hidden else shown(change.before[name])
         else:
-            entry["before"] = None
+            entry |= {"before": None} if change.kind == "new" else {"before": None, "known": False}
         entry["after"] = HIDDEN if name in hidden else shown(after)
         fields[name] = entry
     document: dict[str, Any] = {"key": change.key, "kind": change.kind, "fields": fields}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +20,12 @@ import structlog
 
 from syncer.brakes import judge
 from syncer.canonical import Canon, canon
-from syncer.compare import Inputs, calculator, compare, slots_of
+from syncer.compare import Inputs, calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
 from syncer.control import EMPTY, Control, Standing
 from syncer.delivery import Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
-from syncer.errors import Problem, StateDamaged, Stopping, SyncerError, UserError
+from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.plan import Hold, Plan, identity_text
@@ -137,25 +136,50 @@ class Engine:
             raise UserError(found)
         return Prepared(sync, made, destination, limits)
 
-    def prepare_all(self, syncs: Sequence[Sync]) -> list[Prepared]:
-        """Prepare several; every problem of all of them at once, before anything is sent for any."""
+    def prepare_all(self, syncs: Sequence[Sync], *, trigger: str | None = None) -> list[Prepared]:
+        """Prepare several; every problem of all of them at once, before anything is sent for any.
+
+        With `trigger` it is runs that begin here, and those that cannot are in the journal as failed.
+        """
         prepared: list[Prepared] = []
         problems: list[Problem] = []
         for sync in syncs:
             try:
                 prepared.append(self.prepare(sync))
-            except UserError as error:
+            except SyncerError as error:
+                if trigger is not None:
+                    self.refused(sync, error, trigger)
+                if not isinstance(error, UserError):
+                    raise
                 problems += error.problems
         if problems:
             # One locked warehouse is one problem, however many syncs read from it.
             raise UserError(dict.fromkeys(problems))
         return prepared
 
+    def refused(self, sync: Sync, error: SyncerError, trigger: str) -> None:
+        """Write a run that could not begin into the journal as a failed one, so that `status` tells of it.
+
+        Raises nothing: where the state cannot be written, or another process has the sync, the error that is on its
+        way is all there is to tell.
+        """
+        if isinstance(error, SyncBusy | Stopping):
+            return
+        with contextlib.suppress(SyncBusy, StateDamaged):
+            control = self.control()
+            with State(self.config.state.path, sync.name).exclusively():
+                control.recover(sync.name)
+                run_id = control.begin_run(sync.name, identity_text(sync), trigger)
+                counts = Delivered(planned=0).counts
+                control.finish_run(
+                    run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger}
+                )
+
     @contextlib.contextmanager
     def diff(self, prepared: Prepared, only: Sequence[str] = ()) -> Iterator[Plan]:
         """The plan, judged; nothing is sent and no state moves. Its file lives as long as the context."""
-        with tempfile.TemporaryDirectory(prefix="syncer-") as folder:
-            plan = self._look(prepared, Path(folder), only)
+        with temporary_folder("syncer-") as folder:
+            plan = self._look(prepared, folder, only)
             plan.holds = self._judge(plan)
             plan.requests = estimate(plan, prepared.destination)
             yield plan
@@ -337,13 +361,13 @@ class Engine:
 
     def _fold(self, state: State, control: Control, plan: Plan, prepared: Prepared) -> None:
         """Fold when the overlay has grown. It only makes the next comparison cheaper: a failure is told, not fatal."""
-        standing = control.standing(state.sync)
-        overlay = sum(len(one.codes) for one in standing.plans)
-        if not standing.plans or (
-            overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
-        ):
-            return
         try:
+            standing = control.standing(state.sync)
+            overlay = sum(len(one.codes) for one in standing.plans)
+            if not standing.plans or (
+                overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
+            ):
+                return
             with calculator(state.folder) as connection:
                 inputs = self._inputs(state, control, standing)
                 mapped, retired = slots_of(prepared.canon, inputs)

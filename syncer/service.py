@@ -114,6 +114,7 @@ class Job:
         except Stopping:
             return
         except SyncerError as error:
+            self._engine.refused(self._sync, error, "schedule")
             log.error("run_failed", sync=self._sync.name, error=str(error))  # noqa: TRY400 - no traceback: not our fault
         except Exception as error:  # noqa: BLE001 - the daemon outlives a fault in one sync
             # The fault's place is told; its text may hold data.

@@ -86,13 +86,22 @@ class State:
             except BlockingIOError:
                 holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
                 raise SyncBusy(f"{self.sync} is being run by {holder}. Run it again when that has finished.") from None
-            since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-            text = f"process {os.getpid()} since {since}".encode()
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, text, 0)
+            self._sign(handle)
             yield
         finally:
             os.close(handle)
+
+    def _sign(self, handle: int) -> None:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        text = f"process {os.getpid()} since {since}".encode()
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, text, 0)
+        except OSError as error:
+            raise StateDamaged(
+                f"The state folder {self.folder} cannot be written ({error.strerror}); is the disk full? "
+                "Nothing was sent."
+            ) from None
 
     def holder(self) -> str | None:
         """Who runs this sync just now; None when nobody does."""
@@ -353,6 +362,11 @@ def state_is_readable(sync: str, files: Sequence[StateFile]) -> Iterator[None]:
         if isinstance(error, duckdb.OutOfMemoryException):
             raise StateDamaged(
                 f"{sync}: comparing needs more memory or disk than there is. Nothing was sent."
+            ) from None
+        if isinstance(error, duckdb.IOException):
+            # The files are whole, so it is what DuckDB puts aside that finds no place.
+            raise StateDamaged(
+                f"{sync}: comparing failed ({str(error).splitlines()[0]}). Is the disk full? Nothing was sent."
             ) from None
         raise
 

@@ -94,12 +94,12 @@ def test_fields_have_lines_of_their_own_when_they_do_not_fit() -> None:
 
 
 def test_null_never_sent_and_the_word_null_differ() -> None:
-    """Null, a value that was never sent, and the text "null" look different."""
+    """Null, a value of which nothing is known, and the text "null" look different."""
     changes = [change("u_1", a=(None, "null"), b=7, c=("7", None))]
 
     text = rendered(report.diff, {"syncs": [plan(changes=changes)]})
 
-    assert 'a null → "null", b (never sent) → 7, c "7" → null' in text
+    assert 'a null → "null", b (not known) → 7, c "7" → null' in text
 
 
 def test_new_records_show_values_only() -> None:

@@ -28,6 +28,16 @@ FITS: dict[str, frozenset[FieldType]] = {
 }
 """Type of a field at Salesforce → types of ours that it takes; what is absent (an address, a file) takes none."""
 
+BECOMES: dict[FieldType, frozenset[FieldType]] = {
+    "text": frozenset(("integer", "number", "boolean", "date", "timestamp")),
+    "integer": frozenset(("number", "text", "boolean")),
+    "number": frozenset(("integer", "text")),
+    "boolean": frozenset(("text",)),
+    "date": frozenset(("timestamp", "text")),
+    "timestamp": frozenset(("date", "text")),
+}
+"""Type of a column → types that `type` can make of it; everything else has to be cast in SQL."""
+
 TYPES: dict[type, FieldType] = {str: "text", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -96,17 +106,19 @@ def _match(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
 
 
 def _unfit(field: Field, found: FieldDescription) -> Iterator[str]:
-    """Sentences on values that this field cannot hold, as far as the mapping alone tells them."""
+    """Sentences on values that this field cannot hold, as far as their type and the mapping tell them."""
     fits = FITS.get(found.type, frozenset())
     if not fits:
         yield f"{found.name} is of type {found.type}, which cannot be written; leave it out."
         return
-    kinds = _kinds(field)
-    if kinds and not kinds & fits:
-        ours, theirs = " or ".join(sorted(kinds)), " or ".join(sorted(fits))
-        yield f'The mapping makes {ours} of it and {found.name} ({found.type}) takes {theirs}; set `type = "…"`.'
+    sent = _sent(field)
+    if sent is not None and sent not in fits:
+        theirs = " or ".join(sorted(fits))
+        way_out = _way_out(field, sent, fits)
+        yield f"The mapping sends {sent}, and {found.name} ({found.type}) takes {theirs}; {way_out}."
         return
-    if field.digits is not None and found.type in NUMBERS and field.digits > found.scale:
+    is_as_it_was = field.bands is None and field.map is None
+    if is_as_it_was and field.digits is not None and found.type in NUMBERS and field.digits > found.scale:
         yield f"digits = {field.digits}, but {found.name} keeps {found.scale}; set digits = {found.scale}."
     texts = _texts(field)
     if found.type in TEXTS and found.length:
@@ -117,7 +129,7 @@ def _unfit(field: Field, found: FieldDescription) -> Iterator[str]:
                 )
     if found.is_restricted and found.choices:
         allowed = {choice.casefold() for choice in found.choices}
-        strangers = [text for text in texts if text.casefold() not in allowed]
+        strangers = [text for text in texts if not _choices(text, found) <= allowed]
         if strangers:
             listed = ", ".join(repr(choice) for choice in found.choices[:12])
             yield (
@@ -126,37 +138,73 @@ def _unfit(field: Field, found: FieldDescription) -> Iterator[str]:
             )
 
 
-def _kinds(field: Field) -> frozenset[FieldType]:
-    """The types that the field's values may have; empty when only the source knows."""
+def _sent(field: Field) -> FieldType | None:
+    """The type of what leaves, after `bands`, `map` and `digits`; None when only the source knows."""
+    own: FieldType | None
     if field.value is not None:
-        return frozenset((field.type or _type_of(field.value),))
+        own = _type_of(field.value)
+    elif field.map is not None:
+        own = _widest([_type_of(value) for value in field.map.values()])
+    elif field.bands is not None:
+        own = "text"
+    elif field.digits == 0:
+        # Rounded numbers leave without a fraction, so they are as good as integers.
+        own = "integer"
+    else:
+        own = field.type or ("number" if field.digits is not None else None)
+    # A default is put in after the rounding, and leaves as it is written.
+    if own == "integer" and field.default is not None and _type_of(field.default) == "number":
+        return "number"
+    return own
+
+
+def _way_out(field: Field, sent: FieldType, fits: frozenset[FieldType]) -> str:
+    """What to write so that the field can take it."""
+    wanted: FieldType = "number" if "number" in fits else min(fits)
+    if field.value is not None:
+        return f"write `value` as {wanted}"
     if field.map is not None:
-        return frozenset(_type_of(value) for value in field.map.values())
+        return f"write the replacements in `map`, and `default` if there is one, as {wanted}"
     if field.bands is not None:
-        return frozenset(("text",))
-    if field.type is not None:
-        return frozenset((field.type,))
-    if field.digits == 0:
-        return frozenset(("integer", "number"))
-    if field.digits is not None or field.min_change is not None:
-        return frozenset(("number",))
-    return frozenset()
+        return f"name a text field, or give the bands a `map` to {wanted}"
+    if sent == "number" and wanted == "integer":
+        return "write `default` as integer" if field.digits == 0 else "set `digits = 0`"
+    if wanted not in BECOMES[sent]:
+        return "cast the column in SQL"
+    # Both go with numbers alone, so they cannot stand beside the type that is wanted.
+    numeric = [name for name in ("digits", "min_change") if getattr(field, name) is not None]
+    taken_out = f"take {' and '.join(f'`{name}`' for name in numeric)} out and " if numeric else ""
+    return f'{taken_out}set `type = "{wanted}"`, or cast the column in SQL'
+
+
+def _choices(text: str, found: FieldDescription) -> set[str]:
+    """The picklist values that a text names: several, when the field takes several."""
+    return {choice.strip().casefold() for choice in (text.split(";") if found.type == "multipicklist" else [text])}
+
+
+def _widest(types: Iterable[FieldType]) -> FieldType:
+    """One type for values of a map, which are of one type but for numbers with and without a fraction."""
+    found = set(types)
+    return "number" if "number" in found else min(found)
 
 
 def _type_of(value: Scalar) -> FieldType:
     if isinstance(value, datetime.datetime):
         return "timestamp"
+    if isinstance(value, float) and value.is_integer():
+        # 41.0 leaves as 41.
+        return "integer"
     return TYPES.get(type(value), "date")
 
 
 def _texts(field: Field) -> list[str]:
-    """The texts that the mapping itself names."""
+    """The texts that the mapping itself names; an empty one is sent as null."""
     named: list[object] = [field.value, field.default]
     if field.map is not None:
         named += field.map.values()
     elif field.bands is not None:
         named += [name for name, _ in field.bands]
-    return [text for text in named if isinstance(text, str)]
+    return [text for text in named if isinstance(text, str) and text]
 
 
 def _meant(name: str, names: Iterable[str]) -> str:

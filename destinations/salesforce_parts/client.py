@@ -112,11 +112,14 @@ class Client:
         except _ExpiredError:
             raise self._login.give_up() from None
 
-    def read(self, path: str, **params: str) -> dict[str, Any]:
-        """GET of something that is an object. Raises Refusal, ServiceUnavailable when it is something else."""
+    def read(self, call: str, path: str, **params: str) -> dict[str, Any]:
+        """GET of something that is an object. Raises Refusal, ServiceUnavailable when it is something else.
+
+        `call` is what people call it, as "a query".
+        """
         answer = self.call("GET", path, params=params)
         if not isinstance(answer, dict):
-            raise unreadable()
+            raise unreadable(call)
         return answer
 
     def unusable(self, refusal: Refusal) -> DestinationUnusable:
@@ -195,6 +198,6 @@ def _fault(error: Mapping[str, Any]) -> Fault:
     return Fault(code if re.fullmatch(r"\w{1,80}", code) else "UNKNOWN", str(error.get("message") or ""), fields)
 
 
-def unreadable() -> ServiceUnavailable:
-    """The error for an answer to a read that is no JSON, or lacks what it must have."""
-    return ServiceUnavailable(f"{TITLE} gave an answer that cannot be read.", doubt=False)
+def unreadable(call: str) -> ServiceUnavailable:
+    """The error for an answer that is no JSON, or lacks what it must have. `call` says to what, as "a query"."""
+    return ServiceUnavailable(f"{TITLE} gave an answer to {call} that cannot be read.", doubt=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-from destinations.salesforce_parts.client import Client, Fault, Refusal, faults
+from destinations.salesforce_parts.client import Client, Fault, Refusal, faults, unreadable
 from destinations.salesforce_parts.login import TITLE
 from destinations.salesforce_parts.soql import id_key
 from syncer.change import Change, Outcome, Value, accepted, deferred, rejected
@@ -37,12 +37,16 @@ class Decision(Enum):
     """The whole destination cannot be used now."""
 
 
+UNKNOWN_EXCEPTION = "UNKNOWN_EXCEPTION"
+"""The service broke at this record, and says no more than that."""
+
 DECISIONS: Mapping[str, Decision] = {
     "ALL_OR_NONE_OPERATION_ROLLED_BACK": Decision.AGAIN,
     "INVALID_SESSION_ID": Decision.AGAIN,
     "QUERY_TIMEOUT": Decision.AGAIN,
     "SERVER_UNAVAILABLE": Decision.AGAIN,
     "UNABLE_TO_LOCK_ROW": Decision.AGAIN,
+    UNKNOWN_EXCEPTION: Decision.AGAIN,
     "INVALID_FIELD": Decision.FIELD,
     "INVALID_FIELD_FOR_INSERT_UPDATE": Decision.FIELD,
     "INVALID_TYPE": Decision.FIELD,
@@ -52,8 +56,8 @@ DECISIONS: Mapping[str, Decision] = {
     "TXN_SECURITY_METERING_ERROR": Decision.STOP,
 }
 """Code of a record's error → what happens next. Everything else refuses this record and no other:
-duplicates, validation rules, converted leads, and UNKNOWN_EXCEPTION too, because a parked record is tried again by
-rising delay and so not for ever. https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_calls_concepts_core_data_objects.htm
+duplicates, validation rules, converted leads.
+https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_calls_concepts_core_data_objects.htm
 """
 
 
@@ -98,10 +102,14 @@ def record(object_name: str, fields: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def wire(value: Value) -> str | int | float | bool | None:
-    """A canonical value as the service takes it in JSON: datetimes in UTC with milliseconds, 41.0 as 41.
+    """A canonical value as the service takes it in JSON: datetimes in UTC with milliseconds, 41.0 as 41, "" as null.
+
+    The service keeps no empty text, so null says the same and is what it answers afterwards.
 
     https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_valid_date_formats.htm
     """
+    if value == "":
+        return None
     if isinstance(value, datetime.datetime):
         instant = value.astimezone(datetime.UTC).replace(tzinfo=None)
         return instant.isoformat(timespec="milliseconds") + "Z"
@@ -152,13 +160,14 @@ def _spoils_whole(refusal: Refusal, piece: Sequence[Row]) -> bool:
     decision = DECISIONS.get(refusal.code)
     if decision is Decision.FIELD:
         return len(piece) > 1 and not _named(refusal.faults, piece)
-    return decision is None
+    # Where the service broke without a word, one record is as likely the cause as a bad moment.
+    return decision is None or refusal.code == UNKNOWN_EXCEPTION
 
 
 def _refused_whole(client: Client, refusal: Refusal, piece: Sequence[Row]) -> Iterator[Outcome]:
     if refusal.status == 200:
         # The request was taken and its answer lost, as by a proxy that puts a page of its own in its place.
-        yield from (deferred(row.change, "unanswered", "The answer could not be read.", doubt=True) for row in piece)
+        yield from (deferred(row.change, "unanswered", str(unreadable("a write")), doubt=True) for row in piece)
         return
     decision = DECISIONS.get(refusal.code)
     if refusal.status == 409 or decision is Decision.AGAIN:

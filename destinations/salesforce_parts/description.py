@@ -12,6 +12,9 @@ from urllib.parse import quote
 
 from destinations.salesforce_parts.client import Client, Refusal, unreadable
 
+DESCRIBE = "a describe call"
+LIST = "the list of objects"
+
 NUMBERS = frozenset({"int", "double", "currency", "percent"})
 
 
@@ -57,11 +60,11 @@ def describe(client: Client, name: str) -> ObjectDescription | None:
     Raises DestinationUnusable and ServiceUnavailable.
     """
     try:
-        answer = client.read(f"sobjects/{quote(name, safe='')}/describe")
+        answer = client.read(DESCRIBE, f"sobjects/{quote(name, safe='')}/describe")
     except Refusal as refusal:
         if refusal.status == 404:
             return None
-        raise refused_read(client, refusal) from None
+        raise refused_read(client, refusal, DESCRIBE) from None
     try:
         fields = [_field(one) for one in answer["fields"]]
         return ObjectDescription(
@@ -72,24 +75,24 @@ def describe(client: Client, name: str) -> ObjectDescription | None:
             fields={field.name: field for field in fields},
         )
     except (KeyError, TypeError, AttributeError):
-        raise unreadable() from None
+        raise unreadable(DESCRIBE) from None
 
 
 def object_names(client: Client) -> list[str]:
     """The names of all objects that the user may see. Raises DestinationUnusable and ServiceUnavailable."""
     try:
-        answer = client.read("sobjects")
+        answer = client.read(LIST, "sobjects")
     except Refusal as refusal:
-        raise refused_read(client, refusal) from None
+        raise refused_read(client, refusal, LIST) from None
     try:
         return [str(one["name"]) for one in answer["sobjects"]]
     except (KeyError, TypeError):
-        raise unreadable() from None
+        raise unreadable(LIST) from None
 
 
-def refused_read(client: Client, refusal: Refusal) -> Exception:
+def refused_read(client: Client, refusal: Refusal, call: str) -> Exception:
     """What to raise for a read that was refused; 200 is an answer that could not be read."""
-    return unreadable() if refusal.status == 200 else client.unusable(refusal)
+    return unreadable(call) if refusal.status == 200 else client.unusable(refusal)
 
 
 def _field(one: Mapping[str, Any]) -> FieldDescription:

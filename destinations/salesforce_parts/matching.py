@@ -10,7 +10,7 @@ from destinations.salesforce_parts.client import Client, Refusal
 from destinations.salesforce_parts.collections import DECISIONS, Decision, Row, record
 from destinations.salesforce_parts.description import refused_read
 from destinations.salesforce_parts.login import TITLE
-from destinations.salesforce_parts.soql import LEAD, Identifier, find, id_key, lookups
+from destinations.salesforce_parts.soql import LEAD, QUERY, Identifier, find, id_key, lookups
 from syncer.change import Change, Outcome, accepted, deferred, rejected
 from syncer.errors import DestinationUnusable
 from syncer.mapping import Sync
@@ -157,7 +157,7 @@ def _passing(client: Client, sync: Sync, identifier: Identifier, refusal: Refusa
             f"{TITLE} cannot look up {sync.object} by {identifier.name} ({refusal.code}): it is unknown, or hidden "
             "from this user. Mend `match` or the user's field rights; `syncer check` shows which."
         ) from None
-    raise refused_read(client, refusal) from None
+    raise refused_read(client, refusal, QUERY) from None
 
 
 def _ambiguous(sync: Sync, change: Change, ids: Sequence[str]) -> Outcome:

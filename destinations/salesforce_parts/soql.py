@@ -18,6 +18,7 @@ from simple_salesforce.format import format_soql
 from destinations.salesforce_parts.client import Client, unreadable
 
 LEAD = "Lead"
+QUERY = "a query"
 VALUES_MAX = 100
 QUERY_BYTES_MAX = 8_000
 """Of the query as it stands in the address, percent-encoded. The service takes 16,384 bytes with all headers."""
@@ -107,7 +108,7 @@ def find(client: Client, identifier: Identifier, lookup: Lookup) -> dict[str, li
     """
     found: dict[str, list[str]] = {}
     records = 0
-    page = client.read("query", q=lookup.soql)
+    page = client.read(QUERY, "query", q=lookup.soql)
     while True:
         try:
             for record in page["records"]:
@@ -116,14 +117,14 @@ def find(client: Client, identifier: Identifier, lookup: Lookup) -> dict[str, li
             is_done, is_whole = page["done"] is True, records == page["totalSize"]
             rest = "" if is_done else str(page["nextRecordsUrl"])
         except (KeyError, TypeError):
-            raise unreadable() from None
+            raise unreadable(QUERY) from None
         if is_done:
             # A record that is missing here would be taken for one that does not exist, and be created again.
             if not is_whole:
-                raise unreadable()
+                raise unreadable(QUERY)
             return found
         # Only the locator is taken, so that no answer can lead the token to another address.
-        page = client.read(f"query/{quote(rest.rpartition('/')[2], safe='')}")
+        page = client.read(QUERY, f"query/{quote(rest.rpartition('/')[2], safe='')}")
 
 
 def id_key(text: str) -> str | None:

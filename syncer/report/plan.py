@@ -138,7 +138,8 @@ def _field(change: Document, field: Document) -> Text:
     after = words.value(field.get("after")) if "after" in field else Text("(deleted)", "dim")
     if change["kind"] == "new" and field.get("before") is None:
         return Text().append_text(after)
-    before = words.value(field["before"]) if "before" in field else Text("(never sent)", "dim")
+    is_known = field.get("known", "before" in field)
+    before = words.value(field["before"]) if is_known else Text("(not known)", "dim")
     return Text().append_text(before).append(" → ", "dim").append_text(after)
 
 

@@ -102,6 +102,76 @@ def test_full_disk(workplace: Workplace, standin: SlowCustomerio, bytes_max: int
     assert_whole(workplace, standin)
 
 
+MANY = 3_000
+"""Rows whose spool, plan and base are each larger than all that a run writes into the control store."""
+FULL_AT = {"spool": 150_000, "plan": 450_000, "fold": 180_000}
+"""Bytes that a file may have: in the first two runs more is needed before the plan is whole, in the third after."""
+
+
+def many(workplace: Workplace, version: int, changed: str = "TRUE") -> None:
+    workplace.sql(
+        f"CREATE OR REPLACE TABLE people AS SELECT 'u' || i AS user_id, CASE WHEN {changed} THEN {version} ELSE 1 END "
+        f"AS score, md5(i || '-{version}') || md5(i || '+{version}') AS text FROM range({MANY}) t(i)"
+    )
+
+
+@pytest.fixture
+def crowd(tmp_path: Path, standin: SlowCustomerio) -> Iterator[Workplace]:
+    """Three thousand people, all of whom customer.io holds."""
+    workplace = Workplace(tmp_path)
+    with Server({"": standin}):
+        workplace.write({"customerio": standin.settings()}, {"customerio": PEOPLE}, NO_BRAKES)
+        many(workplace, 1)
+        assert MANY == workplace.run("sync", "--json").sync["accepted"]
+        yield workplace
+
+
+@pytest.mark.parametrize("step", ["spool", "plan"])
+def test_disk_that_is_full_before_the_plan_is_whole(crowd: Workplace, standin: SlowCustomerio, step: str) -> None:
+    """The sentence is told once, by the command and by the journal, whatever else breaks on the way out."""
+    many(crowd, 2)
+    count = standin.count
+    result = crowd.run("sync", prefix=limited(FULL_AT[step]))
+    status = crowd.run("status", "--json")
+
+    assert_refused(result, "The rows could not be written" if step == "spool" else "cannot be written (")
+    assert "disk full?" in " ".join((result.out + result.err).split())
+    assert count == standin.count
+    assert (1, "failed") == (status.code, status.sync["state"])
+    assert "disk full?" in status.sync["last_run"]["error"]
+    assert (0, MANY) == ((done := crowd.run("sync", "--json")).code, done.sync["accepted"])
+
+
+def test_disk_that_is_full_for_diff(crowd: Workplace) -> None:
+    """A plan that is only looked at ends with the same sentence."""
+    many(crowd, 2)
+
+    assert_refused(crowd.run("diff", prefix=limited(FULL_AT["spool"])), "The rows could not be written")
+
+
+def test_disk_that_is_full_for_the_fold(crowd: Workplace, standin: SlowCustomerio) -> None:
+    """What was accepted is remembered although no new base could be written, and the next run folds."""
+    # The base keeps what was written to a field that is not mapped any more, so it is larger than the source's rows.
+    mapping = crowd.folder / "mappings" / "customerio.toml"
+    mapping.write_text(mapping.read_text().replace('text = "text"\n', ""))
+    many(crowd, 2, "i < 400")
+    result = crowd.run("sync", "--json", prefix=limited(FULL_AT["fold"]))
+
+    assert (0, 400, "done") == (result.code, result.sync["accepted"], result.sync["result"]), result.err
+    assert "fold_postponed" in result.err
+    assert "Traceback" not in result.err
+    assert 1 == len(bases(crowd))
+    before = bases(crowd)
+    again = crowd.run("sync", "--json")
+
+    assert (0, 0) == (again.code, again.sync["planned"])
+    assert before != bases(crowd)
+
+
+def bases(workplace: Workplace) -> list[str]:
+    return sorted(file.name for file in (workplace.state / "customerio.people").glob("base-*.parquet"))
+
+
 def test_state_folder_that_may_only_be_read(workplace: Workplace, standin: SlowCustomerio) -> None:
     """`sync` says that it cannot write, and sends nothing; `diff` and `status` need no right to write."""
     folders = [workplace.state, workplace.state / "customerio.people"]

@@ -23,7 +23,7 @@ from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import HTML, Answer, Request, Server
 from syncer.change import Change, Outcome, Value
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
-from syncer.mapping import Brakes, Field, Sync
+from syncer.mapping import Brakes, Field, FieldType, Sync
 from syncer.transport import Gate, Transport
 
 API_KEY = "a-track-key-that-nobody-may-see"
@@ -767,6 +767,15 @@ def test_check_of_a_good_configuration(standin: CustomerioStandIn, open_destinat
     assert [] == list(open_destination(app_key=None).check(WORKSPACES))
     assert {"GET"} == {one.request.method for one in standin.log}
     assert 3 == standin.count
+
+
+def test_check_is_indifferent_to_the_types_of_columns(destination: Customerio) -> None:
+    """Attributes take every type, so types that were filled in change nothing."""
+    types: tuple[FieldType, ...] = ("text", "integer", "number", "boolean", "date", "timestamp")
+    fields = [Field(name=f"attribute_{name}", column="c", type=name) for name in types]
+    fields.append(Field(name="band", column="c", type="number", bands=(("cold", 0.0),), map={"cold": "low"}))
+
+    assert [] == list(destination.check(PEOPLE.model_copy(update={"fields": tuple(fields)})))
 
 
 def test_check_tells_every_problem_at_once(standin: CustomerioStandIn, open_destination: Open) -> None:

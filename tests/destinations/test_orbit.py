@@ -190,6 +190,30 @@ def test_keys_differ_only_where_they_do() -> None:
     assert {"bio": "2026-01-02T03:04:05Z", "title": None, "birthday": "1815-12-10"} == difference(member, fields)
 
 
+def test_clearing_what_is_true_or_false_sends_false(bench: Bench) -> None:
+    """`teammate` knows no null, so clearing it says false; at a member that is none there is nothing to say."""
+    member = bench.standin.add(email="ada@example.com", teammate=True, bio="Mathematician")
+    bench.standin.add(email="bob@example.com", teammate=False)
+    cleared: dict[str, Value] = {"teammate": None, "bio": None}
+    outcomes = bench.push(
+        change_of("ada@example.com", cleared, kind="removed"), change_of("bob@example.com", cleared, kind="removed")
+    )
+
+    assert ["accepted", "accepted"] == [outcome.result for outcome in outcomes]
+    assert [("PUT", {"teammate": False, "bio": None})] == bench.writes()
+    assert False is member.attributes["teammate"]
+
+
+def test_new_member_without_an_answer_is_no_teammate(bench: Bench) -> None:
+    """A new member whose `teammate` is null is made with false."""
+    sync = sync_of(Field(name="teammate", column="is_ours"), missing="create")
+    bench.push(change_of("new@example.com", {"teammate": None}, kind="new"), sync=sync)
+    ((method, body),) = bench.writes()
+
+    assert "POST" == method
+    assert {"teammate": False} == body["member"]
+
+
 # Somebody else at the same moment.
 
 
@@ -560,6 +584,20 @@ def test_check_asks_and_finds_nothing(bench: Bench) -> None:
 
     assert [] == list(bench.orbit().check(sync_of()))
     assert ["/user", "/workspaces/acme"] == [exchange.request.path for exchange in bench.standin.log]
+
+
+def test_check_is_indifferent_to_the_types_of_columns(bench: Bench) -> None:
+    """Members have fixed fields, which are judged before any request; types that were filled in change nothing."""
+    fields = (
+        ACTIVATION.model_copy(update={"type": "number"}),
+        Field(name="tag:plan", column="plan", type="integer", map={"1": "team"}),
+        Field(name="bio", column="score", type="number"),
+        Field(name="teammate", column="is_ours", type="boolean"),
+        Field(name="birthday", column="born", type="date"),
+        Field(name="tag:source", value="warehouse"),
+    )
+
+    assert [] == list(bench.orbit().check(sync_of(*fields)))
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,7 @@ def test_limits_fold_everything_but_ids(open_destination: Open) -> None:
         (7, 7),
         (True, True),
         ("Zoë", "Zoë"),
+        ("", None),
         (datetime.date(2026, 1, 2), "2026-01-02"),
         (datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "2026-01-01T00:00:00.000Z"),
         (
@@ -619,6 +620,53 @@ def test_a_locked_row_waits_for_the_next_run(standin: SalesforceStandIn, open_de
     assert {"u_0": "accepted"} == results(destination.push(a_sync(), [for_user(0)]))
 
 
+def test_empty_text_is_sent_as_null(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """The service keeps no empty text, so one leaves as null; a blank that means something is not touched."""
+    put_contacts(standin, 1)
+    standin.put("Contact", LastName="Other", Product_User_Id__c="u_1")
+    changes = [for_user(0, Source__c=""), for_user(1, Source__c="a b")]
+
+    assert {"u_0": "accepted", "u_1": "accepted"} == results(open_destination().push(a_sync(), changes))
+
+    (request,) = sent(standin, "PATCH", "/composite/")
+
+    assert [None, "a b"] == [record["Source__c"] for record in request.json()["records"]]
+
+
+def test_a_record_at_which_the_service_broke_waits(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """UNKNOWN_EXCEPTION at one record may pass, so that record alone is deferred, without doubt, and not parked."""
+    ids = put_contacts(standin, 2)
+    broken = {"success": False, "errors": [{"statusCode": "UNKNOWN_EXCEPTION", "message": "unexpected"}]}
+    standin.trouble("status", when=writes, answer=Answer(200, [broken, {"success": True, "id": ids[1], "errors": []}]))
+    destination = open_destination()
+    outcomes = list(destination.push(a_sync(), [for_user(0), for_user(1)]))
+
+    assert {"u_0": "deferred UNKNOWN_EXCEPTION", "u_1": "accepted"} == results(outcomes)
+    assert [False, False] == [outcome.doubt for outcome in outcomes]
+    assert {"u_0": "accepted"} == results(destination.push(a_sync(), [for_user(0)]))
+
+
+def test_a_service_that_broke_at_a_whole_request_is_asked_in_halves(
+    standin: SalesforceStandIn, open_destination: Open
+) -> None:
+    """UNKNOWN_EXCEPTION of a whole request defers the record that brings it about, and no other."""
+    put_contacts(standin, 8)
+    fault = [{"errorCode": "UNKNOWN_EXCEPTION", "message": "unexpected"}]
+    standin.trouble(
+        "status",
+        when=lambda request: writes(request) and b"unlucky" in request.body,
+        answer=Answer(400, fault),
+        times=None,
+    )
+    changes = [for_user(number) for number in range(8)]
+    changes[5] = for_user(5, Source__c="unlucky")
+
+    outcomes = results(open_destination().push(a_sync(), changes))
+
+    assert "deferred UNKNOWN_EXCEPTION" == outcomes.pop("u_5")
+    assert {"accepted"} == set(outcomes.values())
+
+
 def test_a_record_deleted_after_the_look_up_waits(standin: SalesforceStandIn, open_destination: Open) -> None:
     """A record deleted between look-up and write is looked up again in the next run."""
     (record_id,) = put_contacts(standin, 1)
@@ -634,6 +682,48 @@ def test_a_record_deleted_after_the_look_up_waits(standin: SalesforceStandIn, op
     assert {"a": "rejected ENTITY_IS_DELETED"} == results(
         destination.push(a_sync(match=BY_ID), [a_change("a", {"Id": record_id})])
     )
+
+
+@pytest.mark.parametrize("content", [HTML, [], {}], ids=["HTML", "list", "object"])
+@pytest.mark.parametrize(("part", "call"), [("/describe", "a describe call"), ("/query", "a query")])
+def test_an_unreadable_answer_says_to_which_call(
+    part: str, call: str, content: Any, standin: SalesforceStandIn, open_destination: Open
+) -> None:
+    """What cannot be read is told with the kind of the call, and with no address."""
+    put_contacts(standin, 1)
+    standin.trouble("status", when=lambda request: part in request.path, answer=Answer(200, content), times=None)
+
+    with pytest.raises(ServiceUnavailable) as caught:
+        list(open_destination().push(a_sync(), [for_user(0)]))
+
+    assert f"Salesforce gave an answer to {call} that cannot be read." == str(caught.value)
+
+
+def test_an_unreadable_list_of_objects_is_named(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """The list that a mistyped object is looked for in is told apart from the describe call before it."""
+    standin.trouble("status", when=lambda request: request.path.endswith("/sobjects"), answer=Answer(200, HTML))
+
+    with pytest.raises(ServiceUnavailable, match="to the list of objects that cannot be read"):
+        list(open_destination().check(a_sync("Contct")))
+
+
+def test_an_unreadable_login_is_named(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """A page in the place of a token is told as the login's, and with no address."""
+    standin.trouble("status", when=lambda request: "/oauth2/" in request.path, answer=Answer(200, HTML))
+
+    with pytest.raises(DestinationUnusable, match="answered the login with something that is not a token") as caught:
+        list(open_destination().push(a_sync(), [for_user(0)]))
+
+    assert standin.url not in str(caught.value)
+
+
+def test_an_unreadable_answer_to_a_write_is_named(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """A page in the place of the outcomes says that it stood behind a write."""
+    put_contacts(standin, 1)
+    standin.trouble("after", when=writes, answer=Answer(200, HTML))
+    (outcome,) = open_destination().push(a_sync(), [for_user(0)])
+
+    assert "Salesforce gave an answer to a write that cannot be read." == outcome.message
 
 
 def test_a_short_answer_leaves_the_rest_in_doubt(standin: SalesforceStandIn, open_destination: Open) -> None:
@@ -1217,6 +1307,180 @@ def test_check_tells_everything_about_fields_at_once(standin: SalesforceStandIn,
     assert "'Boiling'; it has 'cold', 'warm', 'hot'" in found["fields.Activation_Band__c"]
     assert "81 characters" in found["fields.Source__c"]
     assert "129 characters" in found["fields.Title"]
+
+
+HOLDERS = {
+    "string": "Text__c",
+    "picklist": "Picklist__c",
+    "double": "Double__c",
+    "currency": "Currency__c",
+    "percent": "Percent__c",
+    "int": "Int__c",
+    "boolean": "Boolean__c",
+    "date": "Date__c",
+    "datetime": "Datetime__c",
+}
+"""Type of a field at Salesforce → a field of that type."""
+
+
+def problem_of(standin: SalesforceStandIn, destination: Salesforce, kind: str, **options: Any) -> str:
+    """The sentence on one field of that type, without its place; empty when there is none."""
+    name = HOLDERS[kind]
+    standin.add_field("Contact", name, kind)
+    found = problems_of(destination, a_sync(fields=(Field(name=name, **options),)))
+
+    assert {f"fields.{name}"} >= found.keys()
+    return found.get(f"fields.{name}", "")
+
+
+@pytest.mark.parametrize(
+    ("ours", "takers"),
+    [
+        ("text", {"string", "picklist"}),
+        ("integer", {"int", "double", "currency", "percent"}),
+        ("number", {"double", "currency", "percent"}),
+        ("boolean", {"boolean"}),
+        ("date", {"date"}),
+        ("timestamp", {"datetime"}),
+    ],
+)
+def test_check_holds_types_of_columns_against_fields(
+    ours: Any, takers: set[str], standin: SalesforceStandIn, open_destination: Open
+) -> None:
+    """A column goes into fields of its own type; for each other type both types and a way out are told."""
+    destination = open_destination()
+    for kind in HOLDERS:
+        standin.add_field("Contact", HOLDERS[kind], kind)
+    sync = a_sync(fields=tuple(Field(name=name, column="c", type=ours) for name in HOLDERS.values()))
+    found = problems_of(destination, sync)
+
+    assert {f"fields.{name}" for kind, name in HOLDERS.items() if kind not in takers} == found.keys()
+    for kind in HOLDERS.keys() - takers:
+        sentence = found[f"fields.{HOLDERS[kind]}"]
+
+        assert f"sends {ours}, and {HOLDERS[kind]} ({kind}) takes" in sentence
+        assert any(way in sentence for way in ("set `type = ", "set `digits = 0`", "cast the column in SQL"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        (
+            "datetime",
+            {"type": "date"},
+            'sends date, and Datetime__c (datetime) takes timestamp; set `type = "timestamp"`',
+        ),
+        ("date", {"type": "timestamp"}, 'sends timestamp, and Date__c (date) takes date; set `type = "date"`'),
+        ("double", {"type": "text"}, 'takes integer or number; set `type = "number"`'),
+        ("int", {"type": "text"}, 'takes integer; set `type = "integer"`'),
+        ("string", {"type": "number"}, 'takes text; set `type = "text"`'),
+        ("string", {"type": "number", "digits": 1}, 'take `digits` out and set `type = "text"`'),
+        ("string", {"type": "number", "digits": 1, "min_change": 2.0}, "take `digits` and `min_change` out"),
+        ("double", {"type": "boolean"}, "cast the column in SQL"),
+        ("boolean", {"type": "number"}, "cast the column in SQL"),
+        ("int", {"type": "number"}, "sends number, and Int__c (int) takes integer; set `digits = 0`"),
+        ("int", {"type": "number", "digits": 1}, "set `digits = 0`"),
+        ("int", {"type": "number", "digits": 0}, ""),
+        ("int", {"type": "number", "digits": 0, "default": 2.5}, "write `default` as integer"),
+        ("int", {"type": "number", "digits": 0, "default": 2}, ""),
+        ("int", {"type": "text", "map": {"a": 1, "b": 2.5}}, "write the replacements in `map`"),
+        ("int", {"type": "text", "map": {"a": 1, "b": 2.0}}, ""),
+        ("double", {"type": "text", "map": {"a": 1, "b": 2.5}}, ""),
+        ("double", {"type": "number", "digits": 4, "map": {"1.5": 2}}, ""),
+        ("double", {"type": "text", "map": {"a": "1"}}, "sends text, and Double__c (double) takes integer or number"),
+        ("string", {"type": "number", "map": {"1": "one"}}, ""),
+        ("boolean", {"type": "text", "map": {"a": True}}, ""),
+        ("string", {"type": "number", "bands": (("cold", 0.0),)}, ""),
+        ("double", {"type": "number", "bands": (("cold", 0.0),)}, "give the bands a `map` to number"),
+        ("double", {"type": "number", "bands": (("cold", 0.0),), "map": {"cold": 1}}, ""),
+    ],
+)
+def test_check_judges_what_is_sent(
+    kind: str, options: dict[str, Any], sentence: str, standin: SalesforceStandIn, open_destination: Open
+) -> None:
+    """Not the column's type counts but that of what leaves, after rounding, bands, map and default."""
+    found = problem_of(standin, open_destination(), kind, column="c", **options)
+
+    assert sentence in found
+    assert bool(sentence) is bool(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "sentence"),
+    [
+        ("int", 2.5, "write `value` as integer"),
+        ("int", 2.0, ""),
+        ("double", "2", "write `value` as number"),
+        ("boolean", 1, "write `value` as boolean"),
+        ("date", datetime.date(2026, 1, 2), ""),
+        ("datetime", datetime.date(2026, 1, 2), "write `value` as timestamp"),
+        ("date", datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), "write `value` as date"),
+    ],
+)
+def test_check_judges_constants(
+    kind: str, value: Any, sentence: str, standin: SalesforceStandIn, open_destination: Open
+) -> None:
+    """A constant is judged by its own type."""
+    found = problem_of(standin, open_destination(), kind, value=value)
+
+    assert sentence in found
+    assert bool(sentence) is bool(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "strangers"),
+    [
+        ({"value": "lukewarm"}, "'lukewarm'"),
+        ({"column": "c", "type": "text", "default": "none"}, "'none'"),
+        ({"column": "c", "type": "text", "map": {"a": "hot", "b": "tepid"}, "default": "cold"}, "'tepid'"),
+        ({"column": "c", "type": "number", "bands": (("icy", 0.0), ("hot", 9.0))}, "'icy'"),
+        ({"column": "c", "type": "number", "bands": (("icy", 0.0), ("hot", 9.0)), "map": {"icy": "cold"}}, ""),
+        ({"column": "c", "type": "text", "default": ""}, ""),
+    ],
+)
+def test_check_of_restricted_picklists(
+    options: dict[str, Any], strangers: str, standin: SalesforceStandIn, open_destination: Open
+) -> None:
+    """Every text that the mapping names has to be a value of the picklist; an empty one is null."""
+    sync = a_sync(fields=(Field(name="Activation_Band__c", **options),))
+    found = problems_of(open_destination(), sync)
+
+    assert ({"fields.Activation_Band__c"} if strangers else set()) == found.keys()
+    assert all(f"does not have {strangers}; it has" in sentence for sentence in found.values())
+
+
+def test_check_of_a_picklist_with_several_values(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """A text for a field that takes several values names them between semicolons."""
+    standin.add_field("Contact", "Topics__c", "multipicklist", restrictedPicklist=True, choices=("api", "cli", "sdk"))
+    destination = open_destination()
+
+    def problems(text: str) -> dict[str, str]:
+        return problems_of(destination, a_sync(fields=(Field(name="Topics__c", value=text),)))
+
+    assert {} == problems("api;sdk")
+
+    destination = open_destination()
+
+    assert ["fields.Topics__c"] == list(problems("api;gui"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"value": "x" * 81},
+        {"column": "c", "type": "text", "default": "x" * 81},
+        {"column": "c", "type": "number", "map": {"1": "x" * 81}},
+        {"column": "c", "type": "number", "bands": (("x" * 81, 0.0),)},
+    ],
+    ids=["value", "default", "map", "bands"],
+)
+def test_check_of_lengths(options: dict[str, Any], standin: SalesforceStandIn, open_destination: Open) -> None:
+    """Every text that the mapping names has to fit into the field; one that just fits is none too long."""
+    found = problems_of(open_destination(), a_sync(fields=(Field(name="Source__c", **options),)))
+
+    assert ["fields.Source__c"] == list(found)
+    assert "81 characters and Source__c holds 80" in found["fields.Source__c"]
+    assert {} == problems_of(open_destination(), a_sync(fields=(Field(name="Source__c", value="x" * 80),)))
 
 
 def test_check_of_the_match(standin: SalesforceStandIn, open_destination: Open) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -293,7 +294,7 @@ def test_a_stale_source_is_held(stage: Stage) -> None:
 
 
 def test_an_added_field_is_no_change_of_records(stage: Stage) -> None:
-    """A field that is sent for the first time does not count for the brake, nor does what is in doubt."""
+    """A field that is sent for the first time does not count for the brake, nor does the same value in doubt."""
     stage.map(field("x"))
     people(stage, 100)
     stage.run()
@@ -305,6 +306,65 @@ def test_an_added_field_is_no_change_of_records(stage: Stage) -> None:
     stage.run()
 
     assert (100, 0, []) == (stage.plan().plan.changed, stage.plan().plan.moved, stage.plan().brakes)
+
+
+@pytest.mark.parametrize("options", [{}, {"min_change": 5}])
+def test_what_is_in_doubt_is_judged_by_what_left_last(stage: Stage, options: dict[str, Any]) -> None:
+    """After a night of outage the same scores go again unheld; a source that broke since is held like any other."""
+    stage.map(field("x", **options))
+    people(stage, 200)
+    stage.run()
+    stage.decide = lambda change: "doubt-lost"
+    people(stage, 200, "TRUE", "i + 1000")
+    stage.run(release=True)
+
+    assert (200, 0, []) == (stage.plan().plan.changed, stage.plan().plan.moved, stage.plan().brakes)
+
+    people(stage, 200, "TRUE", "0")
+
+    assert (200, ["changed_max"]) == (stage.plan().plan.moved, stage.plan().brakes)
+    assert "held" == stage.run().result
+
+    people(stage, 200, "TRUE", "NULL")
+
+    assert ["changed_max", "cleared_max"] == stage.plan().brakes
+
+
+def test_nearly_the_value_that_left_last_is_no_change(stage: Stage) -> None:
+    """A doubtful number that trembles below its threshold goes again and is not counted."""
+    stage.map(field("x", min_change=5))
+    people(stage, 200)
+    stage.run()
+    stage.decide = lambda change: "doubt-lost"
+    people(stage, 200, "TRUE", "i + 1000")
+    stage.run(release=True)
+    people(stage, 200, "TRUE", "i + 1004")
+
+    assert (200, 0, []) == (stage.plan().plan.changed, stage.plan().plan.moved, stage.plan().brakes)
+
+
+@pytest.mark.parametrize(("value", "brake"), [("i + 1000", "changed_max"), ("NULL", "cleared_max")])
+def test_what_is_tried_again_was_judged_before(stage: Stage, value: str, brake: str) -> None:
+    """Refused records that go again, when they are due or on request, are not held for what was released then."""
+    stage.map(field("x"))
+    people(stage, 200)
+    stage.run()
+    people(stage, 200, "TRUE", value)
+    assert brake in stage.plan().brakes
+    stage.decide = lambda change: "rejected"
+    stage.run(release=True)
+    stage.engine.control().retry(stage.sync.name, None)
+
+    assert (200, []) == (stage.plan().plan.changed, stage.plan().brakes)
+    assert (200, []) == (stage.run().delivered.counts["rejected"], stage.plan().brakes)
+
+    stage.now += 4 * HOUR
+
+    assert (200, []) == (stage.plan().plan.changed, stage.plan().brakes)
+
+    people(stage, 200, "TRUE", "i + 2000")
+
+    assert ["changed_max"] == stage.plan().brakes
 
 
 def test_a_column_of_another_type_is_held(stage: Stage) -> None:

@@ -13,8 +13,10 @@ def judge(plan: Plan, brakes: Brakes, modified: datetime.datetime | None, now: d
     holds = []
     usable = plan.rows - plan.invalid
     if plan.known and not usable:
-        what = "no rows" if not plan.rows else f"{plan.rows:,} rows, none of them usable"
-        sentence = f"The source has {what}, and {plan.known:,} records are known. {_way_out(plan)}"
+        rows = "1 row" if plan.rows == 1 else f"{plan.rows:,} rows"
+        what = "no rows" if not plan.rows else f"{rows}, none usable"
+        known = "1 record is" if plan.known == 1 else f"{plan.known:,} records are"
+        sentence = f"The source has {what}, and {known} known. {_way_out(plan)}"
         holds.append(Hold("empty_source", 0, usable, sentence))
     if brakes.max_age is not None and modified is not None:
         age_seconds = (now - modified).total_seconds()
@@ -33,8 +35,9 @@ def judge(plan: Plan, brakes: Brakes, modified: datetime.datetime | None, now: d
     for brake, limit, number, verb in shares:
         if number / plan.known > limit:
             share = number / plan.known
+            noun = "record" if plan.known == 1 else "records"
             sentence = (
-                f"{number:,} of {plan.known:,} known records {verb}: {_percent(share)}, "
+                f"{number:,} of {plan.known:,} known {noun} {verb}: {_percent(share)}, "
                 f"and {brake} is {_percent(limit)}. {_way_out(plan)}"
             )
             holds.append(Hold(brake, limit, round(share, 6), sentence))

@@ -124,7 +124,12 @@ def canon(sync: Sync, schema: pa.Schema, limits: Limits) -> tuple[Canon | None, 
             problems.append(Problem(f"fields.{field.name}", str(error)))
     try:
         key = _as_text(*_column(sync.key, schema))
-        match = tuple(_as_text(*_column(column, schema)) for column in sync.match.values())
+        match = tuple(
+            # Spaces around an address find nothing, wherever it is compared without them.
+            f"trim({text})" if identifier in limits.caseless else text
+            for identifier, column in sync.match.items()
+            for text in [_as_text(*_column(column, schema))]
+        )
         version = _as_text(*_column(sync.version, schema)) if sync.version else None
     except ValueError as error:
         problems.append(Problem("", str(error)))

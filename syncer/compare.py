@@ -417,7 +417,7 @@ def slots_of(canon: Canon, inputs: Inputs) -> tuple[list[Slot], list[Slot]]:
             f"This sync has had {len(numbers)} different fields, and {SLOTS_MAX} is the most that its state can hold. "
             f"Run `syncer forget {canon.sync.name}` to begin anew, which sends everything again."
         )
-        raise UserError([Problem(f"{canon.sync.file.name} sync {canon.sync.name}", sentence)])
+        raise UserError([Problem("fields", sentence)])
     files = [file for _, file in reversed(inputs.plans)] + ([inputs.base] if inputs.base else [])
     mapped = []
     for made in canon.fields:

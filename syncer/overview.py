@@ -10,8 +10,8 @@ from syncer import documents, schedule
 from syncer.control import Control
 from syncer.errors import StateDamaged, SyncerError
 from syncer.mapping import Sync
-from syncer.run import Engine
-from syncer.state import State, known
+from syncer.run import LOOKS_MAX, Engine
+from syncer.state import State, Vanished, known
 
 
 def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
@@ -31,13 +31,30 @@ def _one(engine: Engine, sync: Sync, control: Control | None) -> dict[str, Any]:
     except SyncerError:
         # A warehouse out of reach is `check`'s and the next run's business; what is remembered can still be shown.
         modified = None
-    try:
-        count = known(state, control, len(sync.match)) if control else 0
-    except StateDamaged:
-        count = 0
-    return documents.status(
+    count, damage = _known(state, control, len(sync.match))
+    document = documents.status(
         sync, control, known=count, holder=state.holder(), next_run=_next_run(engine, sync, control), modified=modified
     )
+    if damage is None:
+        return document | {"error": None}
+    # However well the last run went, the next one cannot begin.
+    return document | {"state": "failed", "error": damage}
+
+
+def _known(state: State, control: Control | None, matches: int) -> tuple[int, str | None]:
+    """How many records are known, and what is wrong with the files that tell."""
+    if control is None:
+        return 0, None
+    for look in range(LOOKS_MAX):
+        try:
+            return known(state, control, matches), None
+        except Vanished as error:
+            # A daemon that folds in between names new files; what is lost is missing on each look.
+            if look == LOOKS_MAX - 1:
+                return 0, str(error)
+        except StateDamaged as error:
+            return 0, str(error)
+    raise AssertionError  # pragma: no cover - the loop returns
 
 
 def _next_run(engine: Engine, sync: Sync, control: Control | None) -> datetime.datetime:

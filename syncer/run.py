@@ -125,9 +125,18 @@ class Engine:
         """A problem whose place is a path inside the sync, as one with file and line."""
         return self.config.problem(sync, inside.place, inside.sentence)
 
+    @contextlib.contextmanager
+    def placed(self, sync: Sync) -> Iterator[None]:
+        """Give the problems that a source tells of a sync (`query`, `source.path`) their file and line."""
+        try:
+            yield
+        except UserError as error:
+            raise UserError(self.problem(sync, one) if one.place else one for one in error.problems) from None
+
     def prepare(self, sync: Sync) -> Prepared:
         """Fit the mapping to the source's columns and to the state. Raises UserError with every misfit."""
-        schema = self.source.schema(sync)
+        with self.placed(sync):
+            schema = self.source.schema(sync)
         destination = self.destination(sync.destination)
         limits = destination.limits(sync)
         made, problems = canon(sync, schema, limits)
@@ -171,9 +180,7 @@ class Engine:
                 control.recover(sync.name)
                 run_id = control.begin_run(sync.name, identity_text(sync), trigger)
                 counts = Delivered(planned=0).counts
-                control.finish_run(
-                    run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger}
-                )
+                control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
 
     @contextlib.contextmanager
     def diff(self, prepared: Prepared, only: Sequence[str] = ()) -> Iterator[Plan]:
@@ -293,10 +300,11 @@ class Engine:
 
     def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
         """Read, map, compare."""
-        reading = self.source.read(prepared.sync, prepared.sync.columns)
+        with self.placed(prepared.sync):
+            reading = self.source.read(prepared.sync, prepared.sync.columns)
         batches = pa.RecordBatchReader.from_batches(reading.batches.schema, self._until_stop(reading.batches))
         try:
-            with calculator(file.parent) as connection:
+            with self.placed(prepared.sync), calculator(file.parent) as connection:
                 plan = compare(
                     connection, prepared.canon, prepared.limits, batches, inputs, file, only=only, now=self._clock()
                 )
@@ -335,7 +343,9 @@ class Engine:
 
     def _judge(self, plan: Plan) -> list[Hold]:
         now = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC)
-        return judge(plan, plan.sync.brakes, self.source.modified(plan.sync), now)
+        with self.placed(plan.sync):
+            modified = self.source.modified(plan.sync)
+        return judge(plan, plan.sync.brakes, modified, now)
 
     def _moved(self, sync: Sync) -> list[Problem]:
         """A sync whose object, key or match is another one than its state was made with."""

@@ -105,7 +105,8 @@ class Job:
         if self._engine.stop.is_set():
             return
         try:
-            modified = self._engine.source.modified(self._sync) if self._plan.when else None
+            with self._engine.placed(self._sync):
+                modified = self._engine.source.modified(self._sync) if self._plan.when else None
             if modified is not None and modified == self._seen:
                 return
             report = self._engine.run(self._engine.prepare(self._sync), Options(trigger="schedule"))

@@ -36,7 +36,11 @@ class Reading:
 
 
 class Source(ABC):
-    """A warehouse that syncs read from. Making one opens nothing."""
+    """A warehouse that syncs read from. Making one opens nothing.
+
+    The place of a problem is a path inside the sync (`source`, `query`, `where`), or a setting of the source's own
+    (`source.path`); the engine finds file and line.
+    """
 
     title: str
     """For sentences: `the DuckDB file warehouse.duckdb`."""

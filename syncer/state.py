@@ -302,7 +302,8 @@ def known(state: State, control: Control, matches: int) -> int:
     base, plans = state.known_files(standing)
     if not plans:
         return base.rows if base else 0
-    with duckdb.connect(":memory:") as connection:
+    files = [*([base] if base else []), *(file for _, file in plans)]
+    with duckdb.connect(":memory:") as connection, state_is_readable(state.sync, files):
         Relation(connection, matches).attach(base, plans, [])
         return int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
 

@@ -303,7 +303,7 @@ def test_the_story_is_told_to_its_end(tmp_path: Path, monkeypatch: pytest.Monkey
     assert ["diff", "sync", "diff", "diff", "sync", "status"] == [
         command for before, command in zip(["", *shown], shown, strict=False) if (before, command) != ("sync", "sync")
     ]
-    assert "(never sent) → " in text or "null → " in text
+    assert "(not known) → " in text or "null → " in text
     assert [] == [line for line in text.splitlines() if len(line) > story.WIDTH_MAX and str(folder) not in line]
 
     with sandbox.opened(0) as server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import shutil
 import signal
 import socket
 import threading
@@ -23,9 +24,11 @@ import destinations
 from destinations.standins.orbit import OrbitStandIn
 from destinations.standins.server import Answer, Server
 from syncer.config import load
+from syncer.errors import SyncBusy, UserError
 from syncer.run import Engine
 from syncer.service import http_of, port_of, scheduler_of
 from syncer.sources import source_of
+from syncer.state import State
 from tests.crash.standins import SlowCustomerio
 from tests.workplace import Process, Workplace, until
 
@@ -273,6 +276,64 @@ def test_http_with_a_damaged_store(town: Town) -> None:
 
 
 # The process.
+
+
+@pytest.mark.parametrize("breaks", ["missing", "dropped", "damaged"])
+def test_a_run_that_cannot_begin_is_in_the_journal(town: Town, breaks: str) -> None:
+    """A source that is out of reach, or a column that is gone, is a failed run of the daemon's, also for `status`."""
+    assert 0 == town.run("sync", "customerio.people").code
+    if breaks == "dropped":
+        town.sql("ALTER TABLE people DROP COLUMN score")
+    elif breaks == "missing":
+        town.warehouse.unlink()
+    else:
+        town.warehouse.write_bytes(town.warehouse.read_bytes()[:20_000])
+    engine = town.engine()
+    (job,) = [job for job in scheduler_of(engine).get_jobs() if job.id == "customerio.people"]
+    job.func()
+    engine.close()
+    structlog.reset_defaults()
+    status = town.run("status", "customerio.people", "--json")
+    newest = town.journal("customerio.people")[0]
+
+    assert (1, "failed", ROWS) == (status.code, status.sync["state"], status.sync["known"])
+    assert ("failed", "schedule", 0) == (newest.result, newest.facts["trigger"], newest.planned)
+    sentence = {"missing": "There is no file", "dropped": "There is no column score", "damaged": "is damaged"}[breaks]
+    assert sentence in status.sync["last_run"]["error"]
+    place = "mappings/customerio.toml" if breaks == "dropped" else "config.toml"
+    assert place in status.sync["last_run"]["error"].split(": ")[0]
+
+
+def test_a_command_that_cannot_begin_is_in_the_journal(town: Town) -> None:
+    """`sync` writes a failed run for each sync that cannot begin; `diff` and `check` write nothing."""
+    town.warehouse.rename(town.folder / "elsewhere")
+    assert [1, 1] == [town.run(command).code for command in ("diff", "check")]
+    assert not town.state.exists()
+
+    result = town.run("sync")
+
+    assert (1, 1) == (result.code, result.err.count("There is no file"))
+    assert ["failed"] == town.results("customerio.people") == town.results("orbit.members")
+    assert 1 == town.run("status").code
+
+
+def test_a_refusal_waits_for_nobody(town: Town) -> None:
+    """While another process has the sync, or when the state cannot be written, a run that cannot begin is only told."""
+    town.warehouse.unlink()
+    engine = town.engine()
+    (sync,) = engine.config.choose(["customerio.people"])
+    with State(engine.config.state.path, sync.name).exclusively():
+        engine.refused(sync, UserError("no"), "command")
+    engine.refused(sync, SyncBusy("busy"), "command")
+    assert [] == town.results("customerio.people")
+
+    engine.close()
+    shutil.rmtree(town.state)
+    town.state.write_text("")
+    engine.refused(sync, UserError("no"), "command")
+    engine.close()
+
+    assert "" == town.state.read_text()
 
 
 def lines(process: Process) -> list[dict[str, Any]]:

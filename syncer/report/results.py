@@ -94,8 +94,9 @@ def status(document: Document, console: Console, *, now: datetime.datetime | Non
 def _standing(one: Document, console: Console) -> None:
     last = one.get("last_run") or {}
     lines = [(Text(f"held by {words.printable(hold['brake'])}", "yellow"), hold["sentence"]) for hold in one["holds"]]
-    if last.get("error"):
-        lines.insert(0, (Text("failed", "bold red"), last["error"]))
+    for error in (last.get("error"), one.get("error")):
+        if error:
+            lines.insert(0, (Text("failed", "bold red"), error))
     if last.get("released"):
         brakes = ", ".join(words.printable(str(name)) for name in last["released"])
         lines.append((Text("released", "yellow"), f"The last run went over {brakes}, because somebody said so."))

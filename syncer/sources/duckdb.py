@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,14 +60,14 @@ class DuckDB(Source):
         try:
             reader: pa.RecordBatchReader = connection.sql(query).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as error:
-            raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
+            raise self._refusal(sync, _culprit(connection, sync), error) from None
         return reader
 
     def _batches(self, sync: Sync, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         try:
             yield from reader
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise UserError([Problem(_place(sync), self._sentence(sync, error))]) from None
+            raise self._refusal(sync, _rows_of(sync), error) from None
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if not self.path.exists():
@@ -80,30 +81,35 @@ class DuckDB(Source):
             raise UserError([Problem("source.path", _opening(self.path, error))]) from None
         return connection
 
-    def _sentence(self, sync: Sync, error: BaseException) -> str:
+    def _refusal(self, sync: Sync, place: str, error: BaseException) -> UserError:
         text = str(error).strip()
-        near = re.search(r"Did you mean \"([^\"]+)\"", text)
-        hint = f' Did you mean "{near[1]}"?' if near else ""
-        if "Catalog Error" in text and sync.source:
-            return f"There is no table or view {sync.source} in {self.path.name}.{hint or ' Look at `source`.'}"
-        if "Binder Error" in text or "Parser Error" in text or "Catalog Error" in text:
+        name = self.path.name
+        if _is_damaged(text):
+            return UserError([Problem("source.path", _damaged(self.path))])
+        if "Catalog Error" in text and place == "source":
+            sentence = f"There is no table or view {sync.source} in {name}.{_hint(sync, text) or ' Look at `source`.'}"
+        elif "Binder Error" in text or "Parser Error" in text or "Catalog Error" in text:
             first = re.sub(r"^\w+ Error: ", "", text.splitlines()[0])
-            return f"{self.path.name} does not understand this sync's rows: {first} Mend `source`, `query` or `where`."
-        if isinstance(error, duckdb.IOException | OSError):
-            return f"Reading {self.path.name} failed: {text.splitlines()[0]}. Nothing was sent; look at the file."
-        # Other texts may quote a value, as a cast that fails does.
-        return (
-            f"Reading {self.path.name} failed with {type(error).__name__}. Nothing was sent. "
-            "Run `source`, `query` or `where` in DuckDB itself to see why."
-        )
+            sentence = f"{name} does not understand this sync's rows: {first} Mend `{place}`."
+        elif isinstance(error, duckdb.IOException | OSError):
+            sentence = f"Reading {name} failed: {text.splitlines()[0]}. Nothing was sent; look at the file."
+        else:
+            # Other texts may quote a value, as a cast that fails does.
+            sentence = (
+                f"Reading {name} failed with {type(error).__name__}. Nothing was sent. "
+                "Run `source`, `query` or `where` in DuckDB itself to see why."
+            )
+        return UserError([Problem(place, sentence)])
 
 
 def _opening(path: Path, error: duckdb.Error) -> str:
     text = str(error)
-    if "lock" in text.lower():
+    if "Could not set lock" in text or "Conflicting lock" in text:
         holder = re.search(r"PID (\d+)", text)
         who = f"process {holder[1]}" if holder else "another process"
         return f"{path} is locked: {who} has it open for writing. Run this again when it has finished."
+    if _is_damaged(text):
+        return _damaged(path)
     if "not a valid DuckDB" in text or "Cannot launch in-memory" in text:
         return f"{path} is not a DuckDB file. Write the path of your DuckDB file."
     if "version" in text.lower() and "storage" in text.lower():
@@ -116,11 +122,45 @@ def _opening(path: Path, error: duckdb.Error) -> str:
     return f"{path} cannot be opened: {text.splitlines()[0]}. Look whether it is a whole DuckDB file."
 
 
+def _is_damaged(text: str) -> bool:
+    """Whether DuckDB found a block with another checksum than it was written with, or the file's end too early."""
+    return "Corrupt database file" in text or "Could not read enough bytes" in text
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged. Build it anew, or restore it from a backup; nothing was sent."
+
+
+def _hint(sync: Sync, text: str) -> str:
+    """DuckDB's nearest name, which it also tells when nothing is near."""
+    near = re.search(r"Did you mean \"([^\"]+)\"", text)
+    if near is None or sync.source is None:
+        return ""
+    last, found = sync.source.lower().rpartition(".")[2], near[1].lower().rpartition(".")[2]
+    return f' Did you mean "{near[1]}"?' if difflib.get_close_matches(last, [found], 1) else ""
+
+
 def _rows(sync: Sync) -> str:
+    return _unfiltered(sync) + (f"\nWHERE (\n{sync.where}\n)" if sync.where else "")
+
+
+def _unfiltered(sync: Sync) -> str:
     # Line breaks keep a trailing `-- comment` in a query or condition from swallowing what follows.
     inner = f"(\n{sync.query}\n)" if sync.query else sql.table(sync.source or "")
-    return f"SELECT * FROM {inner} AS source" + (f"\nWHERE (\n{sync.where}\n)" if sync.where else "")
+    return f"SELECT * FROM {inner} AS source"
 
 
-def _place(sync: Sync) -> str:
-    return f"{sync.file.name} sync {sync.name}"
+def _rows_of(sync: Sync) -> str:
+    """What of the sync says which rows it reads."""
+    return "query" if sync.query else "source"
+
+
+def _culprit(connection: duckdb.DuckDBPyConnection, sync: Sync) -> str:
+    """What of the sync DuckDB does not understand: `where`, when all is well without it. Reads no rows."""
+    if sync.where:
+        try:
+            connection.sql(_unfiltered(sync))
+        except duckdb.Error:
+            return _rows_of(sync)
+        return "where"
+    return _rows_of(sync)

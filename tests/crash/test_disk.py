@@ -294,13 +294,18 @@ def test_damaged_or_missing_base(workplace: Workplace, standin: SlowCustomerio) 
     content = base.read_bytes()
     count = standin.count
     base.write_bytes(content[: len(content) // 2])
+    status = workplace.run("status", "--json")
 
+    assert (1, "failed", "done") == (status.code, status.sync["state"], status.sync["last_run"]["result"])
+    assert "is damaged. Restore it from a backup" in status.sync["error"]
+    assert_refused(workplace.run("status"), "is damaged. Restore it from a backup")
     assert_refused(
         workplace.run("sync"), "is damaged. Restore it from a backup; or run `syncer forget customerio.people`"
     )
     base.unlink()
     assert_refused(workplace.run("sync"), "is missing. Restore it from a backup")
     assert_refused(workplace.run("diff"), "is missing. Restore it from a backup")
+    assert_refused(workplace.run("status"), "is missing. Restore it from a backup")
     assert count == standin.count
     assert 0 == workplace.run("forget", "customerio.people").code
     assert_whole(workplace, standin)

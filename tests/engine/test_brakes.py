@@ -91,10 +91,16 @@ def test_a_stale_source_holds(age_hours: float | None, max_age: str | None, expe
             "600 of 6,000 values of x would turn null: 10 %, and cleared_max is 5 %.",
         ),
         ({"rows": 0, "known": 10_000}, 1, "The source has no rows, and 10,000 records are known."),
+        ({"rows": 0, "known": 1}, 1, "The source has no rows, and 1 record is known."),
+        (
+            {"rows": 1, "invalid": 1, "known": 1},
+            1,
+            "The source has 1 row, none usable, and 1 record is known.",
+        ),
         (
             {"rows": 7, "invalid": 7, "known": 10_000},
             1,
-            "The source has 7 rows, none of them usable, and 10,000 records are known.",
+            "The source has 7 rows, none usable, and 10,000 records are known.",
         ),
         (
             {"rows": 7, "known": 7},

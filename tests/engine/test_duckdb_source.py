@@ -150,23 +150,33 @@ def refusal(path: Path, one: Sync) -> str:
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "told"),
     [
         (
             {"source": "activation.user"},
-            "There is no table or view activation.user in warehouse.duckdb. Did you mean",
+            'source: There is no table or view activation.user in warehouse.duckdb. Did you mean "users"?',
         ),
-        ({"source": "nowhere.at_all"}, "There is no table or view nowhere.at_all in warehouse.duckdb."),
-        ({"where": "scor > 1"}, "warehouse.duckdb does not understand this sync's rows:"),
-        ({"query": "SELEC 1"}, "warehouse.duckdb does not understand this sync's rows:"),
+        (
+            {"source": "nowhere.at_all"},
+            "source: There is no table or view nowhere.at_all in warehouse.duckdb. Look at `source`.",
+        ),
+        ({"where": "scor > 1"}, "where: warehouse.duckdb does not understand this sync's rows: … Mend `where`."),
+        ({"where": "nofunction(1)"}, "where: warehouse.duckdb does not understand this sync's rows: … Mend `where`."),
+        ({"query": "SELEC 1"}, "query: warehouse.duckdb does not understand this sync's rows: … Mend `query`."),
+        (
+            {"query": "FROM activation.nothing", "where": "score > 1"},
+            "query: warehouse.duckdb does not understand this sync's rows: … Mend `query`.",
+        ),
     ],
 )
-def test_what_the_file_does_not_have(file: Path, options: dict[str, Any], sentence: str) -> None:
-    """A missing table, a wrong column and a broken query are told with the place, and the nearest name."""
-    told = refusal(file, sync(**options))
+def test_what_the_file_does_not_have(file: Path, options: dict[str, Any], told: str) -> None:
+    """A missing table, a wrong column and a broken query are told with the place, and a name that is near."""
+    head, _, tail = told.partition("…")
+    found = refusal(file, sync(**options))
 
-    assert told.startswith(f"memory.toml sync memory.people: {sentence}")
-    assert 1 == len(told.splitlines())
+    assert (head, tail) == (found[: len(head)], found[len(found) - len(tail) :])
+    assert len(told) <= len(found)
+    assert 1 == len(found.splitlines())
 
 
 def test_a_value_is_never_in_the_sentence(file: Path) -> None:
@@ -192,6 +202,33 @@ def test_a_file_that_is_something_else(tmp_path: Path) -> None:
     path.write_text("user_id,score\n" * 1000)
 
     assert f"source.path: {path} is not a DuckDB file. Write the path of your DuckDB file." == refusal(path, sync())
+
+
+@pytest.mark.parametrize(("begin", "end"), [(4_096, 12_288), (8_192, 12_288), (12_288, None), (12_288, 16_384)])
+def test_a_file_with_zeroed_blocks(file: Path, begin: int, end: int | None) -> None:
+    """A damaged file is not taken for a locked one, whether it shows when it is opened or when it is read."""
+    with duckdb.connect(str(file)) as warehouse:
+        warehouse.execute(
+            "CREATE OR REPLACE TABLE activation.users AS SELECT 'u_' || i AS user_id, i::DOUBLE AS score, "
+            "md5(i::VARCHAR) AS text FROM range(100_000) t(i)"
+        )
+        warehouse.execute("CHECKPOINT")
+    content = bytearray(file.read_bytes())
+    content[begin:end] = bytes(len(content[begin:end]))
+    file.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        rows(file, sync(fields=(field("score"), field("text"))))
+
+    assert f"source.path: {file} is damaged. Build it anew, or restore it from a backup; nothing was sent." == str(
+        raised.value
+    )
+
+
+def test_a_file_that_ends_early(file: Path) -> None:
+    """A copy that was not finished is damaged."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+    assert refusal(file, sync()).endswith("is damaged. Build it anew, or restore it from a backup; nothing was sent.")
 
 
 def test_a_file_that_another_process_writes(file: Path) -> None:

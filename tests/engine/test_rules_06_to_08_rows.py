@@ -188,6 +188,22 @@ def test_case_of_a_caseless_match_is_no_difference(stage: Stage) -> None:
     assert {"u_1": "changed"} == stage.plan().kinds
 
 
+def test_a_caseless_match_leaves_without_the_spaces_around_it(stage: Stage) -> None:
+    """Spaces that the destination does not compare would find no record; the case stays as the source writes it."""
+    stage.limits = Limits(records=10, caseless=frozenset({"email"}))
+    stage.map(field("a"), match={"email": "b"})
+    stage.put(TWO, ("u_1", 1.0, "  Space@x.co "), ("u_2", 2.0, "   "))
+    seen = stage.plan()
+    stage.run()
+
+    assert [("u_2", "no_match")] == seen.invalid
+    assert {"Space@x.co": {"a": 1.0}} == stage.sent
+
+    stage.put(TWO, ("u_1", 1.0, "Space@x.co"))
+
+    assert {} == stage.plan().kinds
+
+
 def test_bad_keys_never_go_out(stage: Stage) -> None:
     """Null, empty and doubled keys are listed with the reason, all rows of a doubled key, and the rest go on."""
     stage.map(field("a"), match={"email": "b"}, removed="delete")

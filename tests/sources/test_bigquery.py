@@ -166,7 +166,7 @@ class TestTables:
 
         sentence = refused(here.source(), sync(where="nothing_such > 1"))
 
-        assert sentence.startswith("salesforce.toml sync salesforce.contacts: BigQuery cannot filter")
+        assert sentence.startswith("where: BigQuery cannot filter")
         assert "write a `query`" in sentence
 
     def test_an_empty_table_is_an_empty_reading(self, here: BigQueryHere) -> None:
@@ -663,7 +663,7 @@ class TestSentences:
         sentence = refused(here.source(), sync("activation.nothing"))
 
         assert (
-            "salesforce.toml sync salesforce.contacts: Not found: Table acme:activation.nothing was not found in "
+            "source: Not found: Table acme:activation.nothing was not found in "
             "location EU. Look at the name, or at `source.location`: a dataset that lies elsewhere than in EU is not "
             "found either."
         ) == sentence
@@ -750,7 +750,7 @@ class TestCredentials:
 
         sentence = refused(BigQuery(settings(), patience=PATIENCE), sync())
 
-        assert sentence.startswith("source: No credentials of Google were found. Run `gcloud auth")
+        assert sentence.startswith("source.credentials: No credentials of Google were found. Run `gcloud auth")
 
     def test_a_key_file_that_is_none(self, tmp_path: Path) -> None:
         """A key file that is missing or damaged is told by its path, and never quoted."""

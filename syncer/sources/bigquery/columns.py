@@ -130,8 +130,8 @@ def chosen(fields: Sequence[SchemaField], names: Sequence[str], sync: Sync) -> l
 
 
 def place(sync: Sync) -> str:
-    """Where a sync is written, for problems."""
-    return f"{sync.file.name} sync {sync.name}"
+    """What of a sync says which rows it reads, for problems."""
+    return "query" if sync.query else "source"
 
 
 def title(sync: Sync) -> str:

@@ -100,7 +100,7 @@ FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the sentences speak of: where the sync is written, and under which settings it was read."""
+    """What the sentences speak of: what of the sync they are about, and under which settings it was read."""
 
     place: str
     project: str
@@ -218,4 +218,4 @@ def _without_credentials(error: auth.GoogleAuthError, scene: Scene) -> SyncerErr
         )
     else:
         sentence = "Google refuses these credentials. Log in again, or write another key file at `source.credentials`."
-    return UserError([Problem("source", sentence)])
+    return UserError([Problem("source.credentials", sentence)])

@@ -187,7 +187,7 @@ class BigQuery(Source):
         except api.InvalidArgument as error:
             if not where:
                 raise
-            raise UserError([Problem(place(sync), _unfiltered(error))]) from None
+            raise UserError([Problem("where", _unfiltered(error))]) from None
         return transport, session
 
     def _by_streams(

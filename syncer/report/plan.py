@@ -48,10 +48,11 @@ def _one(sync: Document, console: Console, limit: int) -> None:
     if changes:
         _changes(sync, changes, console, limit)
     if sync.get("invalid"):
-        _invalid(sync, console, limit)
+        _invalid(sync, console)
     if sync.get("nonfinite"):
         many = words.counted(sync["nonfinite"], "number")
-        console.print(Text(f"  {many} of the source are NaN or infinite and count as null.", "magenta"))
+        verb = "is NaN or infinite and counts" if sync["nonfinite"] == 1 else "are NaN or infinite and count"
+        console.print(Text(f"  {many} of the source {verb} as null.", "magenta"))
     for hold in sync.get("holds", []):
         hanging(console, Text(f"HELD by {words.printable(hold['brake'])}", "bold red"), hold["sentence"])
     if sync.get("holds"):
@@ -143,13 +144,13 @@ def _field(change: Document, field: Document) -> Text:
     return Text().append_text(before).append(" → ", "dim").append_text(after)
 
 
-def _invalid(sync: Document, console: Console, limit: int) -> None:
+def _invalid(sync: Document, console: Console) -> None:
     """Grouped by reason and sentence, with a few of the keys: one cause is usually behind many rows."""
     more = sync["counts"]["invalid"] - len(sync["invalid"])
     groups: dict[str, list[Document]] = {}
     for row in sync["invalid"]:
         groups.setdefault(row["reason"], []).append(row)
-    for reason, rows in list(groups.items())[:limit]:
+    for reason, rows in groups.items():
         keys = [words.key(key) for key in dict.fromkeys(row["key"] for row in rows) if key is not None]
         some = ", ".join(keys[:INVALID_KEYS_MAX]) + (", …" if len(keys) > INVALID_KEYS_MAX else "")
         label = Text("  ").append_text(_sign("invalid"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from syncer.change import Change
@@ -11,7 +12,7 @@ from syncer.control import Control, Parked, Run
 from syncer.delivery import MISSING
 from syncer.errors import Problem
 from syncer.mapping import Sync
-from syncer.plan import Hold, Plan, change_document
+from syncer.plan import Plan, change_document
 from syncer.run import Report
 
 Document = dict[str, Any]
@@ -47,16 +48,11 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
         "requests": plan.requests,
         "bytes_read": plan.bytes_read,
         "price": plan.price,
-        "holds": [hold(one) for one in plan.holds],
+        "holds": [asdict(one) for one in plan.holds],
         "changes": listed,
         "invalid": [{"key": one.key, "reason": one.reason, "sentence": one.sentence} for one in invalid],
         "error": None,
     }
-
-
-def hold(one: Hold) -> Document:
-    """A brake that holds."""
-    return {"brake": one.brake, "limit": one.limit, "found": one.found, "sentence": one.sentence}
 
 
 def sync(report: Report) -> Document:
@@ -70,7 +66,7 @@ def sync(report: Report) -> Document:
         "requests": report.requests,
         "seconds": round(report.seconds, 3),
         "error": report.error,
-        "holds": [hold(one) for one in report.holds],
+        "holds": [asdict(one) for one in report.holds],
         "released": report.released,
         "reasons": [
             {

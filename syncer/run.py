@@ -11,7 +11,7 @@ import datetime
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -271,7 +271,7 @@ class Engine:
             report.holds, report.result = holds, "held"
             report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
             plan.file.unlink()
-            facts = {"holds": [_hold(hold) for hold in holds], "trigger": options.trigger, **_facts(plan)}
+            facts = {"holds": [asdict(hold) for hold in holds], "trigger": options.trigger, **_facts(plan)}
             control.finish_run(run_id, result="held", counts=report.delivered.counts, facts=facts)
             return
         report.released = [hold.brake for hold in holds]
@@ -387,10 +387,6 @@ class Engine:
         except duckdb.Error as error:
             # Its text may quote a value.
             log.warning("fold_postponed", sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
-
-
-def _hold(hold: Hold) -> dict[str, object]:
-    return {"brake": hold.brake, "limit": hold.limit, "found": hold.found, "sentence": hold.sentence}
 
 
 def _facts(plan: Plan) -> dict[str, object]:

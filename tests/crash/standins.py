@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from abc import abstractmethod
 from collections import Counter
 from typing import Any
 
@@ -25,9 +26,9 @@ class Slow(StandIn):
     held_back: threading.Event | None = None
     """While it is not set, writes are applied and not answered."""
 
+    @abstractmethod
     def is_write(self, request: Request) -> bool:
         """Whether this request may change a record."""
-        raise NotImplementedError
 
     def slow_down(self, before_seconds: float, after_seconds: float) -> None:
         """From now on."""

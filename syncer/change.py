@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Value = str | int | float | bool | datetime.date | datetime.datetime | None
@@ -15,6 +15,17 @@ Result = Literal["accepted", "rejected", "deferred"]
 
 
 @dataclass(frozen=True, slots=True)
+class Relation:
+    """Records of another object that a record is to be related to from now on, and those that it is not any more.
+
+    Both hold identifiers. What may be there already (its write is in doubt) is added again, which is harmless.
+    """
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """For one key: the fields that differ.
 
@@ -22,6 +33,10 @@ class Change:
     a field that is None must be cleared. `before` holds the last accepted value of the same fields, where
     there is one; it is for showing, not for sending. `match` is how the record is found: destination
     identifier → text. A removed change of a sync with `removed = "delete"` has no fields.
+
+    `relations` holds what is to leave of the sync's `relate`: name there → what to add and to remove. `held` are the
+    mapped fields that do not leave, with the values that the destination accepted last; it is filled only for a sync
+    whose `Limits.whole` asks for it.
     """
 
     key: str
@@ -31,6 +46,8 @@ class Change:
     before: Mapping[str, Value]
     position: int = 0
     rescored: bool = False
+    relations: Mapping[str, Relation] = field(default_factory=dict)
+    held: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,8 @@ class Outcome:
     `code` is short, stable and free of data (`missing`, `STRING_TOO_LONG`, `207_invalid`); `message` is the
     destination's own words and may hold people's data: it is kept with the parked record and never logged.
     `doubt` belongs to deferred outcomes: the write left this machine and nobody knows whether it arrived.
+    `again` belongs to them too: this run is to try the record once more, in a smaller batch, together with those of
+    the same text (a locked parent's id, or ""); None leaves it to the next run.
     """
 
     key: str
@@ -47,6 +66,41 @@ class Outcome:
     code: str = ""
     message: str = ""
     doubt: bool = False
+    again: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that a destination does by itself and that outlives this process, as a bulk upload.
+
+    An adapter yields it among its outcomes, before the first request that could start the work. The engine keeps
+    `text` with the batch, durably, before it asks for what comes next; should the process die, the next run hands it
+    to `Destination.resume`. Whatever is yielded later replaces it. It holds no secret and nobody's data.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A record to be read back: its key, and how it is found."""
+
+    key: str
+    match: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a destination holds of one record: field → value as the destination gives it, null when it is empty.
+
+    `fields` is None when there is no such record, or (`code` says so: `ambiguous`) more than one. `relations` hold
+    the identifiers of the records that it is related to, for the names in the sync's `relate` that can be read.
+    """
+
+    key: str
+    fields: Mapping[str, object] | None
+    code: str = ""
+    relations: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def accepted(change: Change) -> Outcome:
@@ -59,6 +113,6 @@ def rejected(change: Change, code: str, message: str) -> Outcome:
     return Outcome(change.key, "rejected", code, message)
 
 
-def deferred(change: Change, code: str, message: str, *, doubt: bool = False) -> Outcome:
-    """Not now; the next run plans it again."""
-    return Outcome(change.key, "deferred", code, message, doubt)
+def deferred(change: Change, code: str, message: str, *, doubt: bool = False, again: str | None = None) -> Outcome:
+    """Not now; the next run plans it again, and this one tries it again when `again` is a text."""
+    return Outcome(change.key, "deferred", code, message, doubt, again)

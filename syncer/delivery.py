@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from syncer.change import Change, Outcome, Value, deferred
+from syncer.change import Change, Job, Outcome, Value, deferred
 from syncer.control import Code, Control, Settled
 from syncer.destination import Destination, Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError
@@ -174,6 +174,9 @@ class Delivery:
         is_in_doubt = self.destination.transport.watch_doubt()
         try:
             for outcome in self.destination.push(self.plan.sync, batch.changes):
+                if isinstance(outcome, Job):
+                    self.control.note_job(self.plan_id, batch.lo, outcome.text)
+                    continue
                 if outcome.key not in keys or outcome.key in outcomes:
                     return outcomes, self._broken("gave an outcome that nobody waits for")
                 outcomes[outcome.key] = outcome

@@ -10,11 +10,14 @@ An adapter **must**
 - yield exactly one `Outcome` for each change of a batch, as soon as it is known, in any order;
 - return "the destination refuses this record" as an outcome, never as an exception;
 - survive being called from several threads at once, one batch each;
-- be harmless when a batch is sent twice, or mark the one request that is not with `transport.ONCE`.
+- be harmless when a batch is sent twice, or mark the one request that is not with `transport.ONCE`;
+- yield a `Job` before it starts work that goes on without us (an upload), and take it up again in `resume`.
 
-It **may** raise `DestinationUnusable` (credentials, rights, quota, closed) from any method that asks the
-service; changes without an outcome then count as unsent or in doubt, which the engine can tell. It lets
-`ServiceUnavailable` and `Stopping` from the transport pass.
+It **may** answer `read` (what the destination holds), `allowance` (how many requests are left today) and `cut` (other
+batches for a large plan); the base class has an honest answer for adapters that do not. It may raise
+`DestinationUnusable` (credentials, rights, quota, closed) from any method that asks the service; changes without an
+outcome then count as unsent or in doubt, which the engine can tell. It lets `ServiceUnavailable` and `Stopping` from
+the transport pass.
 
 It **must not** retry, sleep, log a value or an address with a value in it, follow a redirect on a write,
 put a secret into any text, or remember anything between runs.
@@ -29,8 +32,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from syncer.change import Change, Outcome
-from syncer.errors import Problem
+from syncer.change import Change, Held, Job, Outcome, Value, Wanted
+from syncer.errors import DestinationUnusable, Problem
 
 if TYPE_CHECKING:
     from syncer.mapping import Sync
@@ -90,6 +93,28 @@ class Limits:
     """Identifier of the match → limit of its text."""
     caseless: frozenset[str] = frozenset()
     """Identifiers that the destination compares without regard to case (and surrounding blanks)."""
+    relations: Mapping[str, ValueLimit] = field(default_factory=dict)
+    """Name in the sync's `relate` → limit of an identifier there."""
+    whole: bool = False
+    """Whether changes need `held`: the fields that do not leave, as they were accepted."""
+    way: str = ""
+    """What this way of writing is called (`Bulk API 2.0`), where there are several; shown with a plan's cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Requests of a period that the account may still make, with a share of `allowed` left to others."""
+
+    used: int
+    allowed: int
+    reserve: float
+    """Share of `allowed` that is never used up from here, of 1."""
+    period: str = "24 hours"
+
+    @property
+    def left(self) -> int:
+        """How many of them this process may make."""
+        return max(0, int(self.allowed * (1 - self.reserve)) - self.used)
 
 
 class Destination(ABC):
@@ -100,6 +125,10 @@ class Destination(ABC):
     settings_type: ClassVar[type[DestinationSettings]] = DestinationSettings
     title: ClassVar[str]
     """What people call the service: `customer.io`."""
+    takes_several_objects: ClassVar[bool] = False
+    """Whether a record may be one of several objects (`object = ["Contact", "Lead"]`)."""
+    relates: ClassVar[bool] = False
+    """Whether records can be related to others (`relate`)."""
 
     def __init__(self, name: str, settings: Any, transport: Transport) -> None:
         self.name = name
@@ -132,8 +161,42 @@ class Destination(ABC):
         """Credentials, object and fields, asked of the service; every problem at once; changes nothing."""
 
     @abstractmethod
-    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
-        """Send one batch (within `limits`) and yield one outcome per change as soon as it is known."""
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+        """Send one batch (within `cut`) and yield one outcome per change as soon as it is known.
+
+        A deferred outcome with `again` is tried again by the engine: the records come in another, smaller call.
+        """
+
+    def cut(self, sync: Sync, planned: int) -> Limits:
+        """The limits for a plan of so many changes; asks nothing of the service.
+
+        Only `records`, `utf8_bytes`, `in_flight` and `way` may differ from `limits`.
+        """
+        return self.limits(sync)
+
+    def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+        """Take up a batch whose process died after it had yielded this job; yields as `push` does.
+
+        A change without an outcome stays in doubt, which is what an adapter without jobs says of all of them. Must
+        not start anything again: what is in doubt goes out with the next plan.
+        """
+        return iter(())
+
+    def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
+        """What the destination holds of these records, of the sync's fields; one `Held` each, in any order.
+
+        For adopt, verify and undo. `records` may be many, and are taken in pieces as large as the service allows.
+        Raises DestinationUnusable also when the service cannot be read.
+        """
+        raise DestinationUnusable(f"{self.title} cannot be read back, so there is nothing to compare with.")
+
+    def holds(self, sync: Sync, name: str, value: Value, held: object) -> bool:
+        """Whether `held`, as `read` gave it for this field, is this value of ours. Asks nothing."""
+        return value == held and isinstance(value, bool) == isinstance(held, bool)
+
+    def allowance(self) -> Allowance | None:
+        """How many requests the account may still make, asked of the service; None where nothing is counted."""
+        return None
 
     @abstractmethod
     def requests(self, sync: Sync, changes: Sequence[Change]) -> int:

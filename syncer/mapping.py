@@ -132,8 +132,14 @@ class Sync(_Strict):
     where: str | None = None
     key: str
     object: str
+    also: tuple[str, ...] = ()
+    """Further objects of which a record may be one; it is looked for in this order, `object` first."""
     match: dict[str, str]
     missing: Literal["skip", "create"] = "skip"
+    create_as: str | None = None
+    """The object that `missing = "create"` makes, where there are several."""
+    relate: dict[str, str] = {}
+    """Name of a related object (`person`) = source column of its identifiers."""
     removed: Literal["keep", "clear", "delete"] = "keep"
     version: str | None = None
     fields: tuple[Field, ...]
@@ -151,9 +157,15 @@ class Sync(_Strict):
         raise KeyError(name)
 
     @property
+    def objects(self) -> tuple[str, ...]:
+        """Every object of which a record may be one, in the order in which it is looked for."""
+        return (self.object, *self.also)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Every source column that is needed, each once, the key first."""
         names = [self.key, *self.match.values(), *(field.column for field in self.fields if field.column)]
+        names += self.relate.values()
         if self.version:
             names.append(self.version)
         return tuple(dict.fromkeys(names))

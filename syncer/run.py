@@ -118,6 +118,7 @@ class Engine:
             retry_after_max=delivery.retry_after_max,
             wait_first=delivery.wait_first,
             wait_max=delivery.wait_max,
+            gates=self._gates,
         )
         return adapter(name, configured.settings, transport)
 

@@ -43,7 +43,8 @@ ONCE: Mapping[str, str] = {"Syncer-Repeat": "never"}
 AGAIN = frozenset({408, 420, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 """Answers after which the same request is worth repeating. 420 is an edge that cannot route, and 520 to 524 are
 a proxy's that got no useful answer from the service behind it."""
-NOT_APPLIED = frozenset({425, 429})
+TOO_MANY = 429
+NOT_APPLIED = frozenset({425, TOO_MANY})
 """Of these, the answers that say that nothing was applied."""
 
 
@@ -70,6 +71,7 @@ class Gate:
         self._lock = threading.Lock()
         self._failures = 0
         self._open_until = 0.0
+        self._rests_until = 0.0
         self._sentence = ""
 
     def pass_through(self, stop: threading.Event) -> None:
@@ -81,12 +83,18 @@ class Gate:
                 is_tripped = self._failures >= self._failures_max
                 if is_tripped and self._clock() < self._open_until:
                     raise DestinationUnusable(self._sentence)
-                if self._limiter.try_acquire("request", blocking=False):
+                is_resting = self._clock() < self._rests_until
+                if not is_resting and self._limiter.try_acquire("request", blocking=False):
                     if is_tripped:
                         # The rest is over. This request finds out for all; until it has, the others are refused.
                         self._open_until = self._clock() + self._rest_seconds
                     return
             stop.wait(self._wait_seconds)
+
+    def rest(self, seconds: float) -> None:
+        """The service asked for a pause: nobody passes until it is over, since all would be told the same."""
+        with self._lock:
+            self._rests_until = max(self._rests_until, self._clock() + seconds)
 
     def answered(self) -> None:
         """The service answered with sense; whatever was counted against it is forgotten."""
@@ -144,9 +152,23 @@ class Transport(HTTPAdapter):
         retry_after_max: float = 60.0,
         wait_first: float = 0.5,
         wait_max: float = 30.0,
+        gates: Gates | None = None,
     ) -> None:
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=64)
         self._gate = gate
+        self._gates = gates or Gates()
+        self._settings: dict[str, Any] = {
+            "title": title,
+            "stop": stop,
+            "timeout": timeout,
+            "attempts": attempts,
+            "retry_after_max": retry_after_max,
+            "wait_first": wait_first,
+            "wait_max": wait_max,
+        }
+        self._main: Transport = self
+        """The one that counts requests, for a door beside it too."""
+        self._doors: dict[str, Transport] = {}
         self._title = title
         self._stop = stop
         self._timeout = timeout
@@ -157,6 +179,22 @@ class Transport(HTTPAdapter):
         self.requests = 0
         self.statuses: Counter[int] = Counter()
         self._doubts = threading.local()
+
+    def door(self, account: str, pace: Pace) -> Transport:
+        """A way to another service of the same destination that has a pace and a breaker of its own (an API for
+        reading); its requests count as this one's. `account` says what shares the pace, in this whole process."""
+        with self._lock:
+            if account not in self._doors:
+                made = Transport(self._gates.gate(account, pace), **self._settings, gates=self._gates)
+                made._main = self._main
+                self._doors[account] = made
+            return self._doors[account]
+
+    def close(self) -> None:
+        """Let go of the connections, also of those to other doors."""
+        for door in self._doors.values():
+            door.close()
+        super().close()
 
     def watch_doubt(self) -> Callable[[], bool]:
         """A question to ask later: has a write of this thread left since now without a useful answer, even if a
@@ -248,8 +286,8 @@ class Transport(HTTPAdapter):
         return response
 
     def _once(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
-        with self._lock:
-            self.requests += 1
+        with self._main._lock:
+            self._main.requests += 1
         address = urlsplit(request.url or "")
         host = address.netloc
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
@@ -278,10 +316,13 @@ class Transport(HTTPAdapter):
         with self._lock:
             self.statuses[response.status_code] += 1
         if response.status_code in AGAIN:
+            told = _retry_after(response.headers.get("Retry-After"))
+            if told is not None and response.status_code == TOO_MANY:
+                self._gate.rest(min(told, self._retry_after_max))
             raise _AgainError(
                 f"answered {response.status_code}.",
                 doubt=response.status_code not in NOT_APPLIED,
-                retry_after=_retry_after(response.headers.get("Retry-After")),
+                retry_after=told,
             )
         return response
 

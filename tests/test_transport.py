@@ -172,10 +172,39 @@ def test_retry_after(echo: Echo, header: str, shortest: float, longest: float) -
     """A number or a date is obeyed up to a limit; anything else counts as nothing said."""
     stop = Patience()
     echo.trouble("status", answer=Answer(429, "slower", {"Retry-After": header}))
-    post(transport_to(stop=stop, retry_after_max=40.0), echo.url)
+    post(transport_to(gate_of(stop), stop=stop, retry_after_max=40.0), echo.url)
 
     (wait,) = stop.waits
     assert shortest <= wait <= longest
+
+
+def gate_of(stop: Patience) -> Gate:
+    """A gate for which the time goes by that was waited."""
+    return Gate(PLENTY, clock=lambda: sum(stop.waits))
+
+
+def test_retry_after_is_for_the_whole_account(echo: Echo) -> None:
+    """When one request is told to come back in 7 seconds, the other requests of the account wait as long."""
+    stop = Patience()
+    gate = gate_of(stop)
+    echo.trouble("status", answer=Answer(429, "slower", {"Retry-After": "7"}))
+    raised(lambda: post(transport_to(gate, stop=Patience(), attempts=1), echo.url))
+    post(transport_to(gate, stop=stop), echo.url)
+
+    assert 7 == pytest.approx(sum(stop.waits), abs=0.1)
+
+
+def test_door_has_a_pace_of_its_own_and_counts_with_the_rest(echo: Echo) -> None:
+    """Another service of the same destination is paced apart, in the whole process, and its requests are counted."""
+    gates = Gates()
+    first, second = (transport_to(gates.gate("account", PLENTY), gates=gates) for _ in range(2))
+    door = first.door("account reading", Pace(3, 0.5))
+    post(first, echo.url)
+    post(door, echo.url)
+
+    assert (2, 0) == (first.requests, second.requests)
+    assert first.door("account reading", PLENTY) is door
+    assert gates.gate("account reading", PLENTY) is not gates.gate("account", PLENTY)
 
 
 # Doubt.

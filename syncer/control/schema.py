@@ -38,6 +38,9 @@ STEPS = (
     -- Nobody reads a plan whose values are in a base; its file is garbage already.
     DELETE FROM plan WHERE state = 'folded';
     """,
+    """
+    ALTER TABLE batch ADD COLUMN job TEXT;   -- work at the destination that outlives this process; see change.Job
+    """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
 

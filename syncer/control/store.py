@@ -222,6 +222,14 @@ class Control:
             if intent:
                 db.execute("INSERT INTO batch(plan_id, lo, hi) VALUES (?, ?, ?)", intent)
 
+    def note_job(self, plan_id: int, lo: int, job: str) -> None:
+        """What a destination does by itself for a batch in flight, so that it can be taken up again. Synced.
+
+        Raises StateDamaged when it cannot be written, and then the work may not be started.
+        """
+        with self._writing() as db:
+            db.execute("UPDATE batch SET job = ? WHERE plan_id = ? AND lo = ?", (job, plan_id, lo))
+
     def finish_run(
         self,
         run_id: int,

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from syncer.change import Job, Outcome
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
 from syncer.testing.bench import HttpBench
 from syncer.testing.records import RecordTests, all_accepted, attempted, pushed
@@ -253,13 +254,16 @@ class AdapterTests(RecordTests):
         for number in range(4):
             bench.put(number, {})
         outcomes = adapter.push(bench.sync(), changes)
-        keys = [next(outcomes).key]
+        keys = [self._key(outcomes)]
         stop.set()
         before = bench.requests()
         try:
-            keys += [outcome.key for outcome in outcomes]
+            keys += [outcome.key for outcome in outcomes if isinstance(outcome, Outcome)]
         except Stopping:
             assert len(keys) < len(changes)
 
         assert before == bench.requests()
         assert sorted(set(keys)) == sorted(keys)
+
+    def _key(self, outcomes: Iterator[Outcome | Job]) -> str:
+        return next(outcome.key for outcome in outcomes if isinstance(outcome, Outcome))

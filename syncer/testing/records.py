@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from syncer.change import Change, Outcome, Value
+from syncer.change import Change, Job, Outcome, Value
 from syncer.destination import Destination
 from syncer.errors import SyncerError
 from syncer.mapping import FieldType, Sync
@@ -40,6 +40,7 @@ class Pushed:
     """What became of a batch: its outcomes, and the error that ended it, if any."""
 
     outcomes: list[Outcome] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
     error: SyncerError | None = None
 
     @property
@@ -58,7 +59,10 @@ def attempted(adapter: Destination, sync: Sync, changes: Sequence[Change]) -> Pu
     pushed = Pushed()
     try:
         for outcome in adapter.push(sync, changes):
-            pushed.outcomes.append(outcome)
+            if isinstance(outcome, Job):
+                pushed.jobs.append(outcome)
+            else:
+                pushed.outcomes.append(outcome)
     except SyncerError as error:
         pushed.error = error
     keys = [outcome.key for outcome in pushed.outcomes]

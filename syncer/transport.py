@@ -83,13 +83,13 @@ class Gate:
                 is_tripped = self._failures >= self._failures_max
                 if is_tripped and self._clock() < self._open_until:
                     raise DestinationUnusable(self._sentence)
-                is_resting = self._clock() < self._rests_until
-                if not is_resting and self._limiter.try_acquire("request", blocking=False):
+                rest = self._rests_until - self._clock()
+                if rest <= 0 and self._limiter.try_acquire("request", blocking=False):
                     if is_tripped:
                         # The rest is over. This request finds out for all; until it has, the others are refused.
                         self._open_until = self._clock() + self._rest_seconds
                     return
-            stop.wait(self._wait_seconds)
+            stop.wait(max(self._wait_seconds, rest))
 
     def rest(self, seconds: float) -> None:
         """The service asked for a pause: nobody passes until it is over, since all would be told the same."""

@@ -190,6 +190,12 @@ class Transport(HTTPAdapter):
                 self._doors[account] = made
             return self._doors[account]
 
+    def wait(self, seconds: float) -> None:
+        """Wait for work that goes on at the service (a job), between two looks at it; never longer than the pauses
+        between repeats may be. Raises Stopping, in doubt, when the process is to stop."""
+        if self._stop.wait(min(seconds, self._settings["wait_max"])):
+            raise Stopping(doubt=True)
+
     def close(self) -> None:
         """Let go of the connections, also of those to other doors."""
         for door in self._doors.values():

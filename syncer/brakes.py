@@ -1,10 +1,11 @@
-"""The brakes: what holds a plan before anything is sent. Pure: a plan goes in, holds come out."""
+"""The brakes: what holds a plan before anything is sent. Pure: a plan and facts go in, holds come out."""
 
 from __future__ import annotations
 
 import datetime
 
-from syncer.mapping import Brakes, seconds_of
+from syncer.destination import Allowance
+from syncer.mapping import Brakes, Sync, seconds_of
 from syncer.plan import Hold, Plan
 
 
@@ -50,6 +51,18 @@ def judge(plan: Plan, brakes: Brakes, modified: datetime.datetime | None, now: d
             )
             holds.append(Hold("cleared_max", brakes.cleared_max, round(share, 6), sentence))
     return holds
+
+
+def judge_allowance(sync: Sync, requests: int, allowance: Allowance) -> list[Hold]:
+    """The hold of a plan that needs more requests than the account may still make; released, it sends what fits."""
+    if requests <= allowance.left:
+        return []
+    sentence = (
+        f"It needs {requests:,} requests, and {allowance.left:,} are left: {allowance.used:,} of {allowance.allowed:,} "
+        f"were used in the last {allowance.period}, and {_percent(allowance.reserve)} are kept for others. Wait; send "
+        f"a part of it with `syncer sync {sync.name} --max N`; or send as many as fit with `--release`."
+    )
+    return [Hold("quota", allowance.left, requests, sentence)]
 
 
 def _way_out(plan: Plan) -> str:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from syncer.change import Change, Job, Outcome, Value, deferred
+from syncer.change import Change, Outcome, Value, deferred
 from syncer.control import Code, Control, Settled
 from syncer.destination import Destination, Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError
 from syncer.logs import place_of
 from syncer.mapping import Sync
-from syncer.plan import HIDDEN, Plan, shown
+from syncer.plan import HIDDEN, Cost, Plan, shown
+from syncer.pushing import BrokenPromise, Pauses, Pushed, Pushing
 
 REJECTED_SHARE_MAX = 0.5
 """When more than this share of the first outcomes is refused, something is wrong with more than a record."""
@@ -46,6 +47,15 @@ class Batch:
     lo: int
     changes: list[Change] = field(default_factory=list)
     payloads: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, Change]], lo: int) -> Batch:
+        """A batch of these (payload, change), the first of which is row `lo` of the plan."""
+        batch = cls(lo)
+        for payload, change in rows:
+            batch.changes.append(change)
+            batch.payloads.append(payload)
+        return batch
 
     @property
     def hi(self) -> int:
@@ -141,6 +151,7 @@ class Delivery:
     records_max: int | None = None
     """A canary: no more than so many records are sent."""
     progress: Callable[[int], None] = lambda done: None
+    pauses: Pauses = field(default_factory=Pauses)
 
     def deliver(self) -> Delivered:
         """Send what may be sent and remember each outcome; the counts add up in whatever way it ends.
@@ -148,9 +159,9 @@ class Delivery:
         When the store cannot be written, nothing more leaves, and what could not be remembered counts as deferred.
         """
         sync = self.plan.sync
-        limits = self.destination.limits(sync)
-        in_flight_max = self.destination.settings.in_flight or limits.in_flight
         sendable = self.plan.sendable if self.records_max is None else min(self.records_max, self.plan.sendable)
+        limits = self.destination.cut(sync, sendable)
+        in_flight_max = self.destination.settings.in_flight or limits.in_flight
         flight = _Flight(self)
         try:
             for batch in cut(self.plan.rows_of(0, sendable), self.destination, sync, limits):
@@ -167,40 +178,35 @@ class Delivery:
         done.error = self._error(flight, sendable - flight.sent)
         return done
 
-    def push(self, batch: Batch) -> tuple[dict[str, Outcome], Exception | None]:
-        """Push one batch; outcomes by key as far as they are known, and what was raised."""
-        outcomes: dict[str, Outcome] = {}
-        keys = {change.key for change in batch.changes}
-        is_in_doubt = self.destination.transport.watch_doubt()
-        try:
-            for outcome in self.destination.push(self.plan.sync, batch.changes):
-                if isinstance(outcome, Job):
-                    self.control.note_job(self.plan_id, batch.lo, outcome.text)
-                    continue
-                if outcome.key not in keys or outcome.key in outcomes:
-                    return outcomes, self._broken("gave an outcome that nobody waits for")
-                outcomes[outcome.key] = outcome
-        except (DestinationUnusable, ServiceUnavailable, Stopping) as error:
-            if is_in_doubt():
-                for change in batch.changes:
-                    if change.key not in outcomes:
-                        outcomes[change.key] = deferred(change, "unknown", str(error), doubt=True)
-            return outcomes, error
-        except Exception as error:  # noqa: BLE001 - a fault of an adapter must not lose the outcomes of others
-            return outcomes, error
-        if len(outcomes) < len(keys):
-            return outcomes, self._broken("gave no outcome for some records")
-        return outcomes, None
+    def push(self, batch: Batch) -> Pushed:
+        """Push one batch whose intent is durable; belongs to a thread of its own."""
+        return self._pushing.push(batch.changes, partial(self.control.note_job, self.plan_id, batch.lo))
 
-    def _broken(self, deed: str) -> Exception:
-        return _BrokenPromise(f"the adapter {self.destination.kind} {deed}")
+    def resume(self, batch: Batch, job: str) -> Tally:
+        """Find out what became of a batch that a process left behind with a job, and remember it.
 
-    def settle(self, batch: Batch, outcomes: dict[str, Outcome], raised: Exception | None) -> tuple[Settled, Tally]:
+        Raises what the destination raises: as long as its job cannot be asked, nothing may be sent again.
+        """
+        pushed = self._pushing.resume(job, batch.changes, partial(self.control.note_job, self.plan_id, batch.lo))
+        for change in batch.changes:
+            pushed.outcomes.setdefault(change.key, deferred(change, "unknown", "", doubt=True))
+        settled, tally = self.settle(batch, pushed)
+        self.control.commit(self.sync_id, [settled], None)
+        if pushed.raised is not None:
+            raise pushed.raised
+        return tally
+
+    @property
+    def _pushing(self) -> Pushing:
+        return Pushing(self.plan.sync, self.destination, self.stop, self.pauses)
+
+    def settle(self, batch: Batch, pushed: Pushed) -> tuple[Settled, Tally]:
         """What is to be remembered of a batch, and how it counts once it is."""
         codes = bytearray(len(batch.changes))
-        settled, tally = Settled(self.plan_id, batch.lo, b""), Tally()
+        # A job that could not be asked to its end is taken up again by the next run.
+        settled, tally = Settled(self.plan_id, batch.lo, b"", is_over=pushed.raised is None), Tally()
         for row, change in enumerate(batch.changes):
-            outcome = outcomes.get(change.key) or _without_outcome(change, raised)
+            outcome = pushed.outcomes.get(change.key) or _without_outcome(change, pushed.raised)
             if outcome is None:
                 # Refused as a whole before anything was applied: it is as if it had never left.
                 codes[row] = Code.DEFERRED
@@ -242,7 +248,7 @@ class Delivery:
             )
         if isinstance(error, SyncerError):
             return str(error)
-        if isinstance(error, _BrokenPromise):
+        if isinstance(error, BrokenPromise):
             return f"Syncer's fault: {error}."
         return (
             f"Syncer's fault: sending to {self.destination.kind} failed with {type(error).__name__} "
@@ -255,7 +261,7 @@ class _Flight:
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        self._flying: dict[Future[tuple[dict[str, Outcome], Exception | None]], Batch] = {}
+        self._flying: dict[Future[Pushed], Batch] = {}
         self._landed: list[tuple[Settled, Tally]] = []
         self.done = Delivered(planned=delivery.plan.sendable)
         self.error: Exception | None = None
@@ -316,15 +322,11 @@ class _Flight:
     def _take(self, timeout: float) -> None:
         for future in wait(self._flying, timeout=timeout, return_when=FIRST_COMPLETED).done:
             batch = self._flying.pop(future)
-            outcomes, raised = future.result()
-            self._landed.append(self._delivery.settle(batch, outcomes, raised))
+            pushed = future.result()
+            self._landed.append(self._delivery.settle(batch, pushed))
             self._delivery.progress(len(batch.changes))
-            if raised is not None and (self.error is None or isinstance(self.error, ServiceUnavailable)):
-                self.error = raised
-
-
-class _BrokenPromise(Exception):
-    """An adapter did not do what its contract says; the text says who."""
+            if pushed.raised is not None and (self.error is None or isinstance(self.error, ServiceUnavailable)):
+                self.error = pushed.raised
 
 
 def _without_outcome(change: Change, raised: Exception | None) -> Outcome | None:
@@ -368,13 +370,20 @@ def _start(work: Callable[[], T]) -> Future[T]:
     return future
 
 
-def estimate(plan: Plan, destination: Destination, records_max: int = 20_000) -> int:
-    """How many requests a plan will cost: its batches are cut as they will be; a very large plan is extrapolated."""
-    limits = destination.limits(plan.sync)
-    sampled, requests = 0, 0
-    for batch in cut(plan.rows_of(0, min(plan.sendable, records_max)), destination, plan.sync, limits):
-        requests += destination.requests(plan.sync, batch.changes)
-        sampled += len(batch.changes)
-    if sampled and plan.sendable > sampled:
-        requests = -(-requests * plan.sendable // sampled)
-    return requests
+def estimate(plan: Plan, destination: Destination, records_max: int | None = None) -> Cost:
+    """What sending a plan (a canary of it: `records_max` records) costs: its batches are cut as they will be, and a
+    very large plan is extrapolated. Asks nothing of the service."""
+    sendable = plan.sendable if records_max is None else min(records_max, plan.sendable)
+    limits = destination.cut(plan.sync, sendable)
+    looked_at = min(sendable, max(SAMPLED, limits.records))
+    requests = sum(
+        destination.requests(plan.sync, batch.changes)
+        for batch in cut(plan.rows_of(0, looked_at), destination, plan.sync, limits)
+    )
+    if looked_at:
+        requests = -(-requests * sendable // looked_at)
+    return Cost(requests, limits.way if sendable else "")
+
+
+SAMPLED = 20_000
+"""Changes of a plan that are cut into batches to learn its cost."""

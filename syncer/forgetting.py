@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from syncer.compare import calculator
-from syncer.errors import StateDamaged
+from syncer.errors import StateDamaged, UserError
 from syncer.run import Engine
 from syncer.state import State, forget_keys, known
 
@@ -19,6 +19,11 @@ def forget(engine: Engine, sync: str, keys: Sequence[str]) -> int:
     with state.exclusively():
         control.recover(sync)
         if keys:
+            if control.left_behind(sync):
+                raise UserError(
+                    f"{sync}: a job of the last run may still be at work at the destination. Run `syncer sync {sync}`, "
+                    "which looks after it, and forget the keys then."
+                )
             with calculator(state.folder) as connection:
                 return forget_keys(state, control, keys, connection)
         try:

@@ -80,6 +80,14 @@ class Hold:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What sending a plan costs: requests, and the way they go where the destination has several."""
+
+    requests: int
+    way: str = ""
+
+
 @dataclass(slots=True)
 class Plan:
     """What a run would send, or sends. Counts are of rows of the source, except `removed`."""
@@ -110,7 +118,9 @@ class Plan:
     invalid_rows: list[Invalid] = field(default_factory=list)
     """The first of them; `invalid` counts all."""
     holds: list[Hold] = field(default_factory=list)
-    requests: int = 0
+    cost: Cost = Cost(0)
+    is_whole: bool = False
+    """Whether changes carry the fields that do not leave too."""
     forgotten: list[str] = field(default_factory=list)
     """Keys of parked records that have nothing to send any more."""
     parked_keys: frozenset[str] = frozenset()

@@ -18,17 +18,18 @@ import duckdb
 import pyarrow as pa
 import structlog
 
-from syncer.brakes import judge
+from syncer.brakes import judge, judge_allowance
 from syncer.canonical import Canon, canon
 from syncer.compare import Inputs, calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
 from syncer.control import EMPTY, Control, Standing
-from syncer.delivery import Delivered, Delivery, estimate
+from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
 from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.plan import Hold, Plan, identity_text
+from syncer.pushing import Pauses
 from syncer.source import Source
 from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, Vanished, fold
 from syncer.transport import Gates, Transport
@@ -189,7 +190,7 @@ class Engine:
         with temporary_folder("syncer-") as folder:
             plan = self._look(prepared, folder, only)
             plan.holds = self._judge(plan)
-            plan.requests = estimate(plan, prepared.destination)
+            plan.cost = estimate(plan, prepared.destination)
             yield plan
 
     def run(
@@ -258,6 +259,9 @@ class Engine:
         assert run_id is not None  # noqa: S101 - a run that is begun has a number
         standing = control.register(sync.name, identity_text(sync), [one.name for one in sync.fields])
         assert standing.sync_id is not None  # noqa: S101 - a registered sync has a number
+        sync_id = standing.sync_id
+        if self._take_up(prepared, state, control, sync_id):
+            standing = control.standing(sync.name)
         inputs = self._inputs(state, control, standing)
         plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
         if options.digest is not None and options.digest != plan.digest:
@@ -266,7 +270,7 @@ class Engine:
                 f"{sync.name}: the plan is not the one that was saved; source, mapping or state have moved since. "
                 "Nothing was sent. Make a new plan with `syncer diff --out`."
             )
-        holds = self._judge(plan)
+        holds = [*self._judge(plan), *self._allowed(plan, prepared.destination, options.records_max)]
         control.unpark(sync.name, plan.forgotten)
         if holds and not options.release:
             report.holds, report.result = holds, "held"
@@ -277,12 +281,13 @@ class Engine:
             return
         report.released = [hold.brake for hold in holds]
         plan_id = control.begin_plan(
-            run_id, standing.sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released
+            run_id, sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released
         )
         report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
         delivery = Delivery(
-            plan, plan_id, standing.sync_id, prepared.destination, control, self.stop, options.records_max, progress
-        )
+            plan, plan_id, sync_id, prepared.destination, control, self.stop, options.records_max, progress,
+            self._pauses,
+        )  # fmt: skip
         report.delivered = delivered = delivery.deliver()
         report.error = delivered.error
         report.result = "failed" if delivered.error else "done"
@@ -299,6 +304,35 @@ class Engine:
         )
         self._fold(state, control, plan, prepared)
 
+    @property
+    def _pauses(self) -> Pauses:
+        return Pauses(self.config.delivery.wait_first, self.config.delivery.wait_max)
+
+    def _take_up(self, prepared: Prepared, state: State, control: Control, sync_id: int) -> bool:
+        """Ask the destination for jobs that a process left behind, before anything is compared: what they wrote is
+        neither lost nor written again. Says whether there were any. Raises what the destination raises."""
+        batches = control.left_behind(state.sync)
+        for left in batches:
+            parked = [one.key for one in control.parked(state.sync)]
+            plan = state.plan_of(left.file, prepared.sync, parked)
+            plan.is_whole = prepared.limits.whole
+            batch = Batch.of(plan.rows_of(left.lo, left.hi), left.lo)
+            delivery = Delivery(
+                plan, left.plan_id, sync_id, prepared.destination, control, self.stop, pauses=self._pauses
+            )
+            tally = delivery.resume(batch, left.job)
+            counts = {"accepted": tally.accepted, "rejected": tally.rejected}
+            control.taken_up(left.run_id, left.plan_id, **counts)
+            log.info("job_taken_up", sync=state.sync, run=left.run_id, **counts)
+        return bool(batches)
+
+    def _allowed(self, plan: Plan, destination: Destination, records_max: int | None) -> list[Hold]:
+        """Whether what the service counts still suffices for the plan. Nothing is asked when nothing is to be sent."""
+        allowance = destination.allowance() if plan.sendable else None
+        if allowance is None:
+            return []
+        return judge_allowance(plan.sync, estimate(plan, destination, records_max).requests, allowance)
+
     def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
         """Read, map, compare."""
         with self.placed(prepared.sync):
@@ -312,6 +346,7 @@ class Engine:
         finally:
             reading.close()
         plan.bytes_read, plan.price = reading.bytes_read, reading.price
+        plan.is_whole = prepared.limits.whole
         return plan
 
     def _until_stop(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -375,6 +410,9 @@ class Engine:
         try:
             standing = control.standing(state.sync)
             overlay = sum(len(one.codes) for one in standing.plans)
+            if control.left_behind(state.sync):
+                # A job will tell what became of its records, and it has to find them where they are.
+                return
             if not standing.plans or (
                 overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
             ):

@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ from syncer import sql
 from syncer.canonical import FAMILY
 from syncer.control import Code, Control, PlanFile, Standing
 from syncer.errors import StateDamaged, SyncBusy
-from syncer.plan import FORMAT, Slot
+from syncer.mapping import Sync
+from syncer.plan import FORMAT, Plan, Slot
 
 FOLD_SHARE = 0.10
 """The overlay is folded into a new base when it is larger than this share of the base."""
@@ -58,6 +59,8 @@ class StateFile:
     path: Path
     columns: dict[int, tuple[str, str]]
     """Slot → (column, canonical SQL type)."""
+    before: frozenset[int]
+    """Slots of which it has the values before too: those that were mapped when a plan was made."""
     rows: int
 
 
@@ -143,6 +146,16 @@ class State:
         base = self._file(standing.base_file) if standing.base_file else None
         return base, [(plan, self._file(plan.file)) for plan in standing.plans]
 
+    def plan_of(self, name: str, sync: Sync, parked: Iterable[str]) -> Plan:
+        """A plan file of an earlier run, as far as its changes can be read from it. Raises StateDamaged."""
+        file = self._file(name)
+        slots = [
+            Slot(number, column.partition("_")[2], kind)
+            for number, (column, kind) in file.columns.items()
+            if number in file.before
+        ]
+        return Plan(sync, file.path, tuple(slots), total=file.rows, parked_keys=frozenset(parked))
+
     def _file(self, name: str) -> StateFile:
         path = self.folder / name
         try:
@@ -159,6 +172,7 @@ class State:
                 "Use that version."
             )
         columns = {}
+        before = frozenset(int(one[1:]) for one in schema.names if one[:1] == "b" and one[1:].isdigit())
         for column in schema:
             number, _, rest = column.name.partition("_")
             if rest and number[:1] == "f" and number[1:].isdigit():
@@ -166,7 +180,7 @@ class State:
                 if kind is None:
                     raise StateDamaged(_damaged(self.sync, path))
                 columns[int(number[1:])] = (column.name, kind)
-        return StateFile(path, columns, rows)
+        return StateFile(path, columns, before, rows)
 
 
 class Vanished(StateDamaged):

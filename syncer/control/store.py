@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 
 from syncer.control.connection import open_to_look, open_to_write, row, rows, sentences
-from syncer.control.values import EMPTY, Code, Parked, PlanFile, Run, Settled, Standing, enumerate_new
+from syncer.control.values import EMPTY, Code, LeftBehind, Parked, PlanFile, Run, Settled, Standing, enumerate_new
 
 RETRY_SECONDS = (3600.0, 4 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0)
 """A parked record with the same values is tried again after these, unless the config says otherwise; afterwards
@@ -212,7 +212,9 @@ class Control:
         with self._writing() as db:
             for batch in settled:
                 db.execute(
-                    "UPDATE batch SET codes = ? WHERE plan_id = ? AND lo = ?", (batch.codes, batch.plan_id, batch.lo)
+                    "UPDATE batch SET codes = ?1, job = CASE WHEN ?2 THEN NULL ELSE job END "
+                    "WHERE plan_id = ?3 AND lo = ?4",
+                    (batch.codes, batch.is_over, batch.plan_id, batch.lo),
                 )
                 for key, payload, code, message in batch.parked:
                     self._park(db, sync_id, key, payload, code, message, now)
@@ -229,6 +231,31 @@ class Control:
         """
         with self._writing() as db:
             db.execute("UPDATE batch SET job = ? WHERE plan_id = ? AND lo = ?", (job, plan_id, lo))
+
+    def left_behind(self, sync: str) -> list[LeftBehind]:
+        """Batches with records of unknown fate and a job that can tell it, the oldest first."""
+        with self._reading() as db:
+            found = rows(
+                db,
+                "SELECT plan.id, run_id, file, lo, hi, codes, job FROM batch JOIN plan ON plan.id = batch.plan_id "
+                f"WHERE job IS NOT NULL AND plan.sync_id = {_ID} ORDER BY plan.id, lo",
+                [sync],
+            )
+            left = [
+                LeftBehind(plan, run, file, lo, hi, codes or bytes([Code.UNKNOWN]) * (hi - lo), job)
+                for plan, run, file, lo, hi, codes, job in found
+            ]
+            return [one for one in left if Code.UNKNOWN in one.codes]
+
+    def taken_up(self, run_id: int, plan_id: int, *, accepted: int, rejected: int) -> None:
+        """Tell in the journal what became of records that the run had counted as deferred, in doubt."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE run SET accepted = accepted + ?1, rejected = rejected + ?2, deferred = deferred - ?1 - ?2 "
+                "WHERE id = ?3 AND deferred >= ?1 + ?2",
+                (accepted, rejected, run_id),
+            )
+            _close_plan(db, plan_id)
 
     def finish_run(
         self,

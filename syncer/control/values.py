@@ -88,6 +88,21 @@ class Settled:
     """(key, payload, code, message) of what was rejected."""
     cleared: list[str] = field(default_factory=list)
     """Keys of what was accepted and had been parked before."""
+    is_over: bool = True
+    """Whether the batch is done with, and a job of it needs no more looking after."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A batch that a process left in flight while the destination worked on it by itself."""
+
+    plan_id: int
+    run_id: int
+    file: str
+    lo: int
+    hi: int
+    codes: bytes
+    job: str
 
 
 EMPTY = Standing(None, None, None, 0, 0, {}, (), ())

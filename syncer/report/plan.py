@@ -177,7 +177,8 @@ def _counts(sync: Document) -> Text:
         rest = [f"{words.number(counts[kind])} {kind}" for kind in ("parked", "invalid") if counts[kind]]
         return text.append(f" {', '.join(rest)}." if rest else "")
     text = Text("  " + ", ".join(_parts(counts)))
-    return text.append(f" · {words.counted(sync['requests'], 'request')}", "bold")
+    way = f" by {words.printable(sync['way'])}" if sync.get("way") else ""
+    return text.append(f" · {words.counted(sync['requests'], 'request')}{way}", "bold")
 
 
 def _parts(counts: Document) -> Iterator[str]:

@@ -18,10 +18,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer import sql
+from syncer import relations, sql
 from syncer.destination import Limits, ValueLimit
 from syncer.errors import Problem
-from syncer.mapping import Field, Scalar, Sync
+from syncer.mapping import RELATE, Field, Scalar, Sync
 
 FAMILY = {
     "VARCHAR": "text",
@@ -117,11 +117,12 @@ def canon(sync: Sync, schema: pa.Schema, limits: Limits) -> tuple[Canon | None, 
     if problems:
         return None, problems
     made = []
-    for field in sync.fields:
+    for field in sync.compared:
         try:
-            made.append(_made(field, schema, limits))
+            make = _related if relations.is_relation(field.name) else _made
+            made.append(make(field, schema, limits))
         except ValueError as error:
-            problems.append(Problem(f"fields.{field.name}", str(error)))
+            problems.append(Problem(_place(field), str(error)))
     try:
         key = _as_text(*_column(sync.key, schema))
         match = tuple(
@@ -163,7 +164,7 @@ def _missing_columns(sync: Sync, schema: pa.Schema) -> list[Problem]:
     uses: list[tuple[str, str]] = [("key", sync.key)]
     uses += [(f"match.{identifier}", column) for identifier, column in sync.match.items()]
     uses += [("version", sync.version)] if sync.version else []
-    uses += [(f"fields.{field.name}", field.column) for field in sync.fields if field.column]
+    uses += [(_place(field), field.column) for field in sync.compared if field.column]
     problems = []
     for place, column in uses:
         if column in known:
@@ -174,6 +175,13 @@ def _missing_columns(sync: Sync, schema: pa.Schema) -> list[Problem]:
         )
         problems.append(Problem(place, f"There is no column {column} in {sync.source or 'the query'}.{hint}"))
     return problems
+
+
+def _place(field: Field) -> str:
+    """Where a field or a relation stands in its sync."""
+    if relations.is_relation(field.name):
+        return f"relate.{field.name.removeprefix(RELATE)}"
+    return f"fields.{field.name}"
 
 
 def _column(column: str, schema: pa.Schema) -> tuple[str, pa.DataType]:
@@ -232,6 +240,21 @@ def _made(field: Field, schema: pa.Schema, limits: Limits) -> Made:
         value = TRUNCATED[limits.timestamp_unit].format(value)
     wrong += _limit_wrong(field.name, value, sql_type, limits.values.get(field.name), f"field {field.name}")
     return Made(field, sql_type, value, raw, not_finite, tuple(wrong))
+
+
+def _related(field: Field, schema: pa.Schema, limits: Limits) -> Made:
+    """A relation: one identifier, or those of a list, as one text."""
+    column = field.column or ""
+    expression, kind = _column(column, schema)
+    limit = limits.relations.get(field.name.removeprefix(RELATE))
+    if relations.is_list(kind):
+        value, ids = relations.made_of_list(expression)
+        wrong = relations.wrong_in_list(ids, limit, column)
+    else:
+        value = f"nullif({_as_text(expression, kind)}, '')"
+        wrong = relations.wrong_in_text(value, column)
+        wrong += _limit_wrong(field.name, value, "VARCHAR", limit, f"the relation in {column}")
+    return Made(field, "VARCHAR", value, None, None, tuple(wrong))
 
 
 def _brought(

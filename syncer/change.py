@@ -18,11 +18,14 @@ Result = Literal["accepted", "rejected", "deferred"]
 class Relation:
     """Records of another object that a record is to be related to from now on, and those that it is not any more.
 
-    Both hold identifiers. What may be there already (its write is in doubt) is added again, which is harmless.
+    All are identifiers, sorted. What may be there already (its write is in doubt) is added again, which is harmless.
+    `before` (None when nobody knows) and `after` are the whole of it, for showing and not for sending.
     """
 
     add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
+    before: tuple[str, ...] | None = ()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

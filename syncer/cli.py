@@ -126,7 +126,7 @@ def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) ->
             found = [engine.problem(sync, one) for one in destination.check(typed)]
             problems |= dict.fromkeys(found)
             if not found:
-                checked.append(f"{sync.name}: {destination.title} {sync.object}")
+                checked.append(f"{sync.name}: {destination.title} {sync.record}")
         except SyncerError as error:
             problems[Problem(f"destinations.{sync.destination}", str(error))] = None
     return list(problems)

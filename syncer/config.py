@@ -451,10 +451,18 @@ def _refusals(
         destination = silent.get(written.sync.destination)
         if destination is None:
             continue
-        for problem in destination.refuse(written.sync):
+        for problem in (*_refused_of_all(written.sync, destination), *destination.refuse(written.sync)):
             # A setting's secret may have found its way into an adapter's sentence; the config knows them all.
             sentence = document.without_secrets(problem.sentence)
             yield written.problem(problem.place, sentence)
+
+
+def _refused_of_all(sync: Sync, destination: Destination) -> Iterator[Problem]:
+    """What a mapping may ask of some destinations only."""
+    if sync.also and not destination.takes_several_objects:
+        yield Problem("object", f"a record at {destination.title} is of one object; name one, and make a sync for each")
+    if sync.relate and not destination.relates:
+        yield Problem("relate", f"{destination.title} relates no records to each other; take it out")
 
 
 class _Shut(Gate):

@@ -38,7 +38,7 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
     return {
         "sync": plan.sync.name,
         "destination_title": title,
-        "object": plan.sync.object,
+        "object": plan.sync.record,
         "source": plan.sync.source or "query",
         "plan": plan.digest,
         "rows": plan.rows,
@@ -92,7 +92,7 @@ def failed(name: str, error: str) -> Document:
 
 def _reason(sync: Sync, code: str, sample: str) -> str:
     if code == MISSING:
-        return f'No such {sync.object} at the destination, and missing = "skip".'
+        return f'No such {sync.record} at the destination, and missing = "skip".'
     return sample
 
 

@@ -15,6 +15,8 @@ FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
 Scalar = bool | int | float | str | datetime.date | datetime.datetime
 """A value written in a mapping file; TOML says which type it has."""
 
+RELATE = "relate:"
+"""How the name of a relation begins where it stands among fields; no field's own name may."""
 SLOTS_MAX = 62
 """Fields that a sync may ever have had: one bit each in a 64-bit integer, which is signed."""
 
@@ -149,9 +151,14 @@ class Sync(_Strict):
     file: Path
     """Where it was read from, for sentences."""
 
+    @property
+    def compared(self) -> tuple[Field, ...]:
+        """Everything that has a place in the state: the fields, and each relation as a field of its own."""
+        return (*self.fields, *(Field(name=f"{RELATE}{name}", column=one) for name, one in self.relate.items()))
+
     def field(self, name: str) -> Field:
-        """The field of that name; KeyError when there is none."""
-        for field in self.fields:
+        """The field or relation of that name; KeyError when there is none."""
+        for field in self.compared:
             if field.name == name:
                 return field
         raise KeyError(name)
@@ -160,6 +167,11 @@ class Sync(_Strict):
     def objects(self) -> tuple[str, ...]:
         """Every object of which a record may be one, in the order in which it is looked for."""
         return (self.object, *self.also)
+
+    @property
+    def record(self) -> str:
+        """What a record is called in sentences: `Contact`, `Contact or Lead`."""
+        return " or ".join(self.objects)
 
     @property
     def columns(self) -> tuple[str, ...]:

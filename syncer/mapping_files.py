@@ -14,7 +14,7 @@ from pydantic import Field as Setting
 from syncer import files
 from syncer.errors import Problem, UserError
 from syncer.files import Document, Spot
-from syncer.mapping import SLOTS_MAX, BrakeChanges, Brakes, Field, Sync
+from syncer.mapping import RELATE, SLOTS_MAX, BrakeChanges, Brakes, Field, Sync
 from syncer.mistakes import problems_of, shown
 from syncer.schedule import Schedule, parse
 
@@ -44,6 +44,17 @@ def _field_table(value: Any) -> Any:
     return value
 
 
+def _objects(value: Any) -> Any:
+    """One object, or several of which a record may be one."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f'has to be a name as "Contact" or a list of names, not {shown(value)}')
+    if not value or len(set(value)) < len(value):
+        raise ValueError("has to name at least one object, and each only once")
+    return tuple(value)
+
+
 def _schedule(value: Any) -> Any:
     """A schedule of one line, as what it means; a table goes on to its model."""
     if isinstance(value, str):
@@ -69,13 +80,26 @@ class SyncTable(_Strict):
     )
     where: str | None = Setting(default=None, min_length=1, description="SQL condition that a row has to meet.")
     key: str = Setting(min_length=1, description="Source column that identifies a row, unique and never null.")
-    object: str = Setting(min_length=1, description="What kind of record at the destination, as Contact.")
+    object: Annotated[
+        tuple[Annotated[str, Setting(min_length=1)], ...],
+        BeforeValidator(_objects, json_schema_input_type=str | list[str]),
+    ] = Setting(
+        description="What kind of record at the destination, as Contact; several of which a record may be one, where "
+        'the destination can look for it, as ["Contact", "Lead"].'
+    )
     match: dict[str, Annotated[str, Setting(min_length=1)]] = Setting(
         description="How the record is found: destination identifier = source column.",
         json_schema_extra={"minProperties": 1},
     )
     missing: Literal["skip", "create"] = Setting(
         default="skip", description="What happens when there is no such record."
+    )
+    create_as: str | None = Setting(
+        default=None, min_length=1, description="The object that is created, where `object` names several."
+    )
+    relate: dict[str, Annotated[str, Setting(min_length=1)]] = Setting(
+        default={},
+        description="Related object at the destination = source column of its identifier, or of a list of them.",
     )
     removed: Literal["keep", "clear", "delete"] = Setting(
         default="keep", description="What happens when the row is gone from the source; clear nulls our fields."
@@ -111,9 +135,28 @@ class SyncTable(_Strict):
             raise ValueError('is empty, so nothing would be sent; write destination field = "column"')
         if "" in fields:
             raise ValueError('has a field without a name; write destination field = "column"')
+        if related := [name for name in fields if name.startswith(RELATE)]:
+            raise ValueError(f"has a field {related[0]!r}, and such names belong to `relate`; choose another one")
         if len(fields) > SLOTS_MAX:
             raise ValueError(f"has {len(fields)} fields, and {SLOTS_MAX} is the most; make two syncs of it")
         return fields
+
+    @model_validator(mode="after")
+    def _created_as(self) -> SyncTable:
+        if self.create_as is None:
+            if len(self.object) > 1 and self.missing == "create":
+                raise ValueError(f'needs `create_as`, one of {", ".join(self.object)}, because missing = "create"')
+        elif len(self.object) == 1 or self.missing != "create":
+            raise ValueError('`create_as` is for several objects and missing = "create"; take it out')
+        elif self.create_as not in self.object:
+            raise ValueError(f"`create_as` has to be one of {', '.join(self.object)}")
+        return self
+
+    @model_validator(mode="after")
+    def _slots(self) -> SyncTable:
+        if len(self.fields) + len(self.relate) > SLOTS_MAX:
+            raise ValueError(f"has more than {SLOTS_MAX} fields and relations; make two syncs of it")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> SyncTable:
@@ -231,9 +274,12 @@ def _syncs_of(
             query=query.rstrip().rstrip(";") if query else None,
             where=table.where,
             key=table.key,
-            object=table.object,
+            object=table.object[0],
+            also=table.object[1:],
             match=table.match,
             missing=table.missing,
+            create_as=table.create_as,
+            relate=table.relate,
             removed=table.removed,
             version=table.version,
             fields=tuple(field.model_copy(update={"name": name}) for name, field in table.fields.items()),

@@ -31,7 +31,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from syncer.change import Change, Kind, Value
-from syncer.mapping import Sync
+from syncer.mapping import RELATE, Sync
+from syncer.relations import is_relation, relation
+from syncer.relations import shown as shown_relation
 
 FORMAT = 1
 KINDS: dict[int, Kind] = {1: "new", 2: "changed", 3: "removed"}
@@ -176,12 +178,11 @@ class Plan:
         keys, payloads, rescored = (_values(batch, name) for name in ("key", "_payload", "_rescored"))
         kinds = [KINDS[op] for op in _values(batch, "_op")]
         masks = _values(batch, "_mask")
+        sents, doubts = _values(batch, "_sent"), _values(batch, "_doubt")
         # What is in doubt was never accepted, so it is no value before.
-        accepted = [
-            sent & ~doubt for sent, doubt in zip(_values(batch, "_sent"), _values(batch, "_doubt"), strict=True)
-        ]
+        accepted = [sent & ~doubt for sent, doubt in zip(sents, doubts, strict=True)]
         match = [(identifier, _values(batch, f"m{number}")) for number, identifier in enumerate(self.sync.match)]
-        fields = [
+        every = [
             (
                 slot.bit,
                 slot.name,
@@ -190,9 +191,13 @@ class Plan:
             )
             for slot in self.slots
         ]
+        fields = [one for one in every if not is_relation(one[1])]
+        relations = [one for one in every if is_relation(one[1])]
         for row in range(batch.num_rows):
             is_deleted = kinds[row] == "removed" and self.sync.removed == "delete"
             leaving = [] if is_deleted else [one for one in fields if masks[row] & one[0]]
+            related = [] if is_deleted else [one for one in relations if masks[row] & one[0]]
+            kept = [one for one in fields if accepted[row] & one[0] & ~masks[row]] if self.is_whole else []
             change = Change(
                 key=keys[row],
                 kind=kinds[row],
@@ -201,6 +206,16 @@ class Plan:
                 before={name: before[row] for bit, name, _, before in leaving if accepted[row] & bit},
                 position=position + row,
                 rescored=rescored[row],
+                relations={
+                    name.removeprefix(RELATE): relation(
+                        before[row],
+                        after[row],
+                        is_doubtful=bool(doubts[row] & bit),
+                        is_new=not sents[row] & bit,
+                    )
+                    for bit, name, after, before in related
+                },
+                held={name: after[row] for _, name, after, _ in kept},
             )
             yield payloads[row], change
 
@@ -231,7 +246,8 @@ def mapping_text(sync: Sync) -> str:
 
 def identity_text(sync: Sync) -> str:
     """What makes a sync the same sync: its object, and how records are keyed and found."""
-    return json.dumps({"object": sync.object, "key": sync.key, "match": dict(sync.match)}, sort_keys=True)
+    record = list(sync.objects) if sync.also else sync.object
+    return json.dumps({"object": record, "key": sync.key, "match": dict(sync.match)}, sort_keys=True)
 
 
 def shown(value: Value) -> Any:
@@ -260,6 +276,10 @@ def change_document(sync: Sync, change: Change) -> dict[str, Any]:
             entry |= {"before": None} if change.kind == "new" else {"before": None, "known": False}
         entry["after"] = HIDDEN if name in hidden else shown(after)
         fields[name] = entry
+    for name, one in change.relations.items():
+        fields[f"{RELATE}{name}"] = {"before": shown_relation(one.before), "after": shown_relation(one.after)}
+        if one.before is None:
+            fields[f"{RELATE}{name}"]["known"] = False
     document: dict[str, Any] = {"key": change.key, "kind": change.kind, "fields": fields}
     if change.rescored:
         document["rescored"] = True

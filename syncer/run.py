@@ -257,7 +257,7 @@ class Engine:
     ) -> None:
         sync, run_id = prepared.sync, report.run
         assert run_id is not None  # noqa: S101 - a run that is begun has a number
-        standing = control.register(sync.name, identity_text(sync), [one.name for one in sync.fields])
+        standing = control.register(sync.name, identity_text(sync), [one.name for one in sync.compared])
         assert standing.sync_id is not None  # noqa: S101 - a registered sync has a number
         sync_id = standing.sync_id
         if self._take_up(prepared, state, control, sync_id):

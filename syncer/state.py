@@ -33,6 +33,7 @@ from syncer.control import Code, Control, PlanFile, Standing
 from syncer.errors import StateDamaged, SyncBusy
 from syncer.mapping import Sync
 from syncer.plan import FORMAT, Plan, Slot
+from syncer.relations import is_relation, united
 
 FOLD_SHARE = 0.10
 """The overlay is folded into a new base when it is larger than this share of the base."""
@@ -241,14 +242,25 @@ class Relation:
     def _names(self) -> list[str]:
         return [name for name, _ in self._typed_names()]
 
-    def _columns(self, file: StateFile, *, sent: str = "_sent", doubt: str = "_doubt") -> str:
-        """SELECT list that brings a file's columns to today's slots and types. A null is of every family."""
+    def _columns(
+        self, file: StateFile, *, sent: str = "_sent", doubt: str = "_doubt", is_unknown: str | None = None
+    ) -> str:
+        """SELECT list that brings a file's columns to today's slots and types. A null is of every family.
+
+        Where `is_unknown` holds (a plan's row was sent, and nobody knows what became of it), a relation is what was
+        there before and what was sent, together.
+        """
         listed = ["p.key", *(f"p.m{number}" for number in range(self._matches)), "p._version"]
         values, foreign = [], []
         for slot in self._slots:
             column, kind = file.columns.get(slot.number, (None, None))
             if column is None or kind is None:
                 values.append(f"NULL::{slot.sql_type} AS {sql.name(slot.column)}")
+            elif is_unknown and is_relation(slot.name) and slot.number in file.before:
+                after, before = f"p.{sql.name(column)}", f"p.b{slot.number}"
+                values.append(
+                    f"CASE WHEN {is_unknown} THEN {united(after, before)} ELSE {after} END AS {sql.name(slot.column)}"
+                )
             elif FAMILY[kind] == FAMILY[slot.sql_type]:
                 values.append(f"p.{sql.name(column)}::{slot.sql_type} AS {sql.name(slot.column)}")
             else:
@@ -267,6 +279,7 @@ class Relation:
                 file,
                 sent="p._sent | p._mask",
                 doubt=f"CASE c.code WHEN {Code.ACCEPTED} THEN p._doubt & ~p._mask ELSE p._doubt | p._mask END",
+                is_unknown=f"c.code = {Code.UNKNOWN}",
             )
             parts.append(
                 f"SELECT {columns}, {number} AS _plan, (p._op = 3 AND c.code = {Code.ACCEPTED}) AS _gone, "

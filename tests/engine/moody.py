@@ -60,10 +60,10 @@ class Moody(Memory):
 class Stage:
     """An engine over a workplace, and a destination with moods."""
 
-    def __init__(self, folder: Path, more: str = "", adapter: type[Moody] = Moody) -> None:
+    def __init__(self, folder: Path, more: str = "", adapter: type[Moody] = Moody, mapping: str = PEOPLE) -> None:
         self.workplace = Workplace(folder)
         settings = f"batch = {BATCH}\nin_flight = 1\n"
-        self.workplace.write({"memory": settings}, {"memory": PEOPLE}, NO_BRAKES + more)
+        self.workplace.write({"memory": settings}, {"memory": mapping}, NO_BRAKES + more)
         self.workplace.sql(
             f"CREATE TABLE people AS SELECT 'u' || i AS user_id, i / 2 AS score, '{SECRET}-' || i AS note "
             f"FROM range({ROWS}) t(i)"

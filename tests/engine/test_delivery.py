@@ -20,7 +20,7 @@ import destinations
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Answer, Request, Server
 from syncer import delivery
-from syncer.change import Change, Outcome, accepted, deferred, rejected
+from syncer.change import Change, Job, Outcome, accepted, deferred, rejected
 from syncer.config import load
 from syncer.control import store
 from syncer.delivery import REJECTED_AFTER, cut
@@ -525,3 +525,22 @@ def test_the_journal_keeps_the_newest_runs(stage: Stage, monkeypatch: pytest.Mon
 
     assert numbers[:1:-1] == [run.id for run in control.runs("memory.people", 100)]
     assert 1 == len(control.runs("another.sync", 100))
+
+
+def test_changes_carry_what_does_not_leave_where_it_is_asked_for(stage: Stage) -> None:
+    """A destination that wants whole records is told the fields that stay, with the values it accepted last."""
+    seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def noting(moody: Moody, number: int, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+        seen.extend((dict(change.fields), dict(change.held)) for change in changes)
+        yield from well(moody, number, changes)
+
+    stage.adapter.limits = lambda self, sync: Limits(records=BATCH, whole=True)
+    stage.run()
+    stage.workplace.sql("UPDATE people SET score = 99 WHERE user_id = 'u7'")
+    stage.run(noting)
+    stage.adapter.limits = lambda self, sync: Limits(records=BATCH)
+    stage.workplace.sql("UPDATE people SET score = 98 WHERE user_id = 'u7'")
+    stage.run(noting)
+
+    assert [({"score": 99}, {"user": "u7", "note": f"{SECRET}-7"}), ({"score": 98}, {})] == seen

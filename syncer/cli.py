@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from syncer.run import Engine, Options, Prepared
 
 DONE, FAILED, SOME_REFUSED, HELD = 0, 1, 2, 3
+DRIFTED = 2
 """Exit codes of `sync`; `diff --exit-code` says 2 for changes."""
 # The library says 2 for a word that it does not know, which here would read as records that were refused.
 click.UsageError.exit_code = FAILED
@@ -336,6 +337,74 @@ def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], 
         _print_json({"parked": found})
     elif not is_retry:
         report.rejected({"parked": found}, report.console())
+
+
+@cli.command()
+@click.argument("name", metavar="SYNC")
+@as_json
+@click.pass_obj
+def adopt(file: Path, name: str, is_json: bool) -> None:
+    """Read the destination and fill the state with what it holds; nothing is sent."""
+    from syncer import documents, readback, report
+
+    def one(engine: Engine, prepared: Prepared) -> dict[str, Any]:
+        return documents.adopted(readback.adopt(engine, prepared))
+
+    found = _read_back(file, name, one, is_json=is_json, may_have_moved=True)
+    if is_json:
+        _print_json({"syncs": found})
+    else:
+        report.adopted({"syncs": found}, report.console())
+    sys.exit(FAILED if any(one.get("error") for one in found) else DONE)
+
+
+@cli.command()
+@click.argument("name", metavar="SYNC")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only so many records, taken by chance.")
+@click.option("--repair", is_flag=True, help="Plan to put our values back; the next sync sends it.")
+@as_json
+@click.pass_obj
+def verify(file: Path, name: str, sample: int | None, repair: bool, is_json: bool) -> None:
+    """Read the destination and report what it does not hold any more; exit 2 on drift."""
+    from syncer import documents, readback, report
+
+    def one(engine: Engine, prepared: Prepared) -> dict[str, Any]:
+        verified = readback.verify(engine, prepared, sample=sample, repair=repair)
+        return documents.verified(verified, prepared.destination.title)
+
+    found = _read_back(file, name, one, is_json=is_json)
+    if is_json:
+        _print_json({"syncs": found})
+    else:
+        report.verified({"syncs": found}, report.console())
+    if any(one.get("error") for one in found):
+        sys.exit(FAILED)
+    sys.exit(DRIFTED if any(one["gone"] or one["drifted"] for one in found) else DONE)
+
+
+def _read_back(
+    file: Path,
+    name: str,
+    one: Callable[[Engine, Prepared], dict[str, Any]],
+    *,
+    is_json: bool,
+    may_have_moved: bool = False,
+) -> list[dict[str, Any]]:
+    """A document for each sync of a name; what ends one sync does not end the others."""
+    from syncer.errors import SyncerError
+
+    found = []
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            _stop_on_signals(engine.stop)
+            prepared = [engine.prepare(sync, may_have_moved=may_have_moved) for sync in config.choose([name])]
+            for each in prepared:
+                try:
+                    found.append(one(engine, each))
+                except SyncerError as error:
+                    found.append({"sync": each.sync.name, "error": str(error)})
+    return found
 
 
 @cli.command()

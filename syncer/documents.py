@@ -12,7 +12,10 @@ from syncer.control import Control, Parked, Run
 from syncer.delivery import MISSING
 from syncer.errors import Problem
 from syncer.mapping import Sync
-from syncer.plan import Plan, change_document
+from syncer.plan import HIDDEN, Plan, change_document, shown
+from syncer.readback import Adopted, Drift, Verified
+from syncer.relations import ids_of, is_relation
+from syncer.relations import shown as shown_relation
 from syncer.run import Report
 
 Document = dict[str, Any]
@@ -167,6 +170,55 @@ def parked(sync: Sync, one: Parked) -> Document:
         # One that goes with the next run, on request, was due at its last try.
         "next_try": moment(max(one.next_at, one.last_at) if one.next_at is not None else None),
     }
+
+
+def adopted(one: Adopted) -> Document:
+    """One sync of `adopt --json`."""
+    return {
+        "sync": one.sync.name,
+        "read": one.read,
+        "found": one.found,
+        "absent": one.absent,
+        "ambiguous": one.ambiguous,
+        "fields": {"equal": one.equal, "other": one.other},
+        "requests": one.requests,
+    }
+
+
+def verified(one: Verified, title: str) -> Document:
+    """One sync of `verify --json`; sensitive fields are named and never shown."""
+    hidden = {field.name for field in one.sync.fields if field.sensitive}
+
+    def seen(drift: Drift, value: Any) -> Any:
+        return HIDDEN if drift.field in hidden and value is not None else shown(value)
+
+    return {
+        "sync": one.sync.name,
+        "destination_title": title,
+        "known": one.known,
+        "read": one.read,
+        "gone": one.gone,
+        "drifted": one.drifted,
+        "fields": dict(one.fields.most_common()),
+        "drifts": [
+            {"key": drift.key, "gone": True, "code": drift.theirs}
+            if not drift.field
+            else {
+                "key": drift.key,
+                "field": drift.field,
+                "ours": seen(drift, _related(drift, drift.ours)),
+                "theirs": seen(drift, drift.theirs),
+                "on_drift": one.sync.field(drift.field).on_drift,
+            }
+            for drift in one.drifts
+        ],
+        "repaired": one.repaired,
+        "requests": one.requests,
+    }
+
+
+def _related(drift: Drift, value: Any) -> Any:
+    return shown_relation(ids_of(value)) if is_relation(drift.field) else value
 
 
 def problem(one: Problem) -> Document:

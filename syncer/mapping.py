@@ -104,6 +104,11 @@ class Field(_Strict):
     default: Scalar | None = Setting(default=None, description="Stands for null, and for a value not in `map`.")
     compare: bool = Setting(default=True, description="false: sent along, never the reason to send.")
     sensitive: bool = Setting(default=False, description="true: never shown or logged.")
+    on_drift: Literal["ours", "theirs"] = Setting(
+        default="ours",
+        description="Whose value stays when somebody has changed it at the destination: `verify --repair` writes ours "
+        "again, or leaves theirs until the source's value changes.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Field:

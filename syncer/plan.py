@@ -175,19 +175,19 @@ class Plan:
 
     def _of(self, batch: pa.RecordBatch, position: int) -> Iterator[tuple[str, Change]]:
         """Python objects for changed records only: this is the one place where they are made."""
-        keys, payloads, rescored = (_values(batch, name) for name in ("key", "_payload", "_rescored"))
-        kinds = [KINDS[op] for op in _values(batch, "_op")]
-        masks = _values(batch, "_mask")
-        sents, doubts = _values(batch, "_sent"), _values(batch, "_doubt")
+        keys, payloads, rescored = (values_of(batch, name) for name in ("key", "_payload", "_rescored"))
+        kinds = [KINDS[op] for op in values_of(batch, "_op")]
+        masks = values_of(batch, "_mask")
+        sents, doubts = values_of(batch, "_sent"), values_of(batch, "_doubt")
         # What is in doubt was never accepted, so it is no value before.
         accepted = [sent & ~doubt for sent, doubt in zip(sents, doubts, strict=True)]
-        match = [(identifier, _values(batch, f"m{number}")) for number, identifier in enumerate(self.sync.match)]
+        match = [(identifier, values_of(batch, f"m{number}")) for number, identifier in enumerate(self.sync.match)]
         every = [
             (
                 slot.bit,
                 slot.name,
-                _field_values(batch, slot.column, slot),
-                _field_values(batch, f"b{slot.number}", slot),
+                field_values_of(batch, slot.column, slot),
+                field_values_of(batch, f"b{slot.number}", slot),
             )
             for slot in self.slots
         ]
@@ -229,7 +229,7 @@ class Plan:
                 if left <= 0:
                     break
                 # One join per few thousand rows: the texts are all 32 characters long, so none can run into another.
-                digest.update("".join(_values(batch.slice(0, left), "_row")).encode())
+                digest.update("".join(values_of(batch.slice(0, left), "_row")).encode())
                 left -= batch.num_rows
         return f"sha256:{digest.hexdigest()}"
 
@@ -286,7 +286,7 @@ def change_document(sync: Sync, change: Change) -> dict[str, Any]:
     return document
 
 
-def _values(batch: pa.RecordBatch, column: str) -> list[Any]:
+def values_of(batch: pa.RecordBatch, column: str) -> list[Any]:
     """A column as Python values; timestamps are aware and in UTC."""
     values: Any = batch.column(column)
     if pa.types.is_timestamp(values.type):
@@ -294,8 +294,9 @@ def _values(batch: pa.RecordBatch, column: str) -> list[Any]:
     return list(values.to_pylist())
 
 
-def _field_values(batch: pa.RecordBatch, column: str, slot: Slot) -> list[Value]:
-    values = _values(batch, column)
+def field_values_of(batch: pa.RecordBatch, column: str, slot: Slot) -> list[Value]:
+    """A field's column as values of its slot: whole numbers where the mapping has whole ones."""
+    values = values_of(batch, column)
     if slot.is_whole:
         return [int(value) if value is not None and value.is_integer() else value for value in values]
     return values

@@ -11,7 +11,7 @@ import datetime
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -135,14 +135,18 @@ class Engine:
         except UserError as error:
             raise UserError(self.problem(sync, one) if one.place else one for one in error.problems) from None
 
-    def prepare(self, sync: Sync) -> Prepared:
-        """Fit the mapping to the source's columns and to the state. Raises UserError with every misfit."""
+    def prepare(self, sync: Sync, *, may_have_moved: bool = False) -> Prepared:
+        """Fit the mapping to the source's columns and to the state. Raises UserError with every misfit.
+
+        A sync whose match or object is another one now fits all the same when it `may_have_moved`.
+        """
         with self.placed(sync):
             schema = self.source.schema(sync)
         destination = self.destination(sync.destination)
         limits = destination.limits(sync)
         made, problems = canon(sync, schema, limits)
-        found = [self.problem(sync, one) for one in [*problems, *self._moved(sync)]]
+        moved = [] if may_have_moved else self._moved(sync)
+        found = [self.problem(sync, one) for one in [*problems, *moved]]
         if found or made is None:
             raise UserError(found)
         return Prepared(sync, made, destination, limits)
@@ -262,7 +266,7 @@ class Engine:
         sync_id = standing.sync_id
         if self._take_up(prepared, state, control, sync_id):
             standing = control.standing(sync.name)
-        inputs = self._inputs(state, control, standing)
+        inputs = self.inputs(state, control, standing)
         plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
         if options.digest is not None and options.digest != plan.digest:
             plan.file.unlink()
@@ -302,7 +306,7 @@ class Engine:
             plan_id=plan_id,
             versions=plan.versions if is_complete and not options.only else None,
         )
-        self._fold(state, control, plan, prepared)
+        self.fold(state, control, prepared)
 
     @property
     def _pauses(self) -> Pauses:
@@ -332,6 +336,10 @@ class Engine:
         if allowance is None:
             return []
         return judge_allowance(plan.sync, estimate(plan, destination, records_max).requests, allowance)
+
+    def everything(self, prepared: Prepared, standing: Standing, file: Path) -> Plan:
+        """A plan as if nothing were known, with the slots of a standing: every usable row of the source is new."""
+        return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file, ())
 
     def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
         """Read, map, compare."""
@@ -363,7 +371,7 @@ class Engine:
             control = Control.look(self.config.state.path)
             try:
                 standing = control.standing(prepared.sync.name) if control else EMPTY
-                inputs = self._inputs(state, control, standing)
+                inputs = self.inputs(state, control, standing)
                 return self._plan(prepared, inputs, folder / f"plan-{look}.parquet", only)
             except Vanished:
                 if look == LOOKS_MAX - 1:
@@ -373,7 +381,8 @@ class Engine:
                     control.close()
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
-    def _inputs(self, state: State, control: Control | None, standing: Standing) -> Inputs:
+    def inputs(self, state: State, control: Control | None, standing: Standing) -> Inputs:
+        """What a comparison needs to know of the state, as it stands."""
         base, plans = state.known_files(standing)
         return Inputs(standing, base, plans, control.parked(state.sync) if control else [])
 
@@ -405,7 +414,7 @@ class Engine:
         )
         return [Problem("match", sentence)]
 
-    def _fold(self, state: State, control: Control, plan: Plan, prepared: Prepared) -> None:
+    def fold(self, state: State, control: Control, prepared: Prepared) -> None:
         """Fold when the overlay has grown. It only makes the next comparison cheaper: a failure is told, not fatal."""
         try:
             standing = control.standing(state.sync)
@@ -418,9 +427,9 @@ class Engine:
             ):
                 return
             with calculator(state.folder) as connection:
-                inputs = self._inputs(state, control, standing)
+                inputs = self.inputs(state, control, standing)
                 mapped, retired = slots_of(prepared.canon, inputs)
-                fold(state, control, [*mapped, *retired], len(plan.sync.match), connection)
+                fold(state, control, [*mapped, *retired], len(prepared.sync.match), connection)
         except StateDamaged as error:
             log.warning("fold_postponed", sync=state.sync, reason=str(error))
         except duckdb.Error as error:

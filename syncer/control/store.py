@@ -232,6 +232,18 @@ class Control:
         with self._writing() as db:
             db.execute("UPDATE batch SET job = ? WHERE plan_id = ? AND lo = ?", (job, plan_id, lo))
 
+    def take_over(self, run_id: int, sync_id: int, file: str, rows: int) -> None:
+        """Make a durable file part of the state, in one commit: what it says is what the destination holds."""
+        with self._writing() as db:
+            db.execute(
+                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, 0, 'closed')",
+                (sync_id, run_id, file, rows),
+            )
+            db.execute(
+                "INSERT INTO batch(plan_id, lo, hi, codes) VALUES (?, 0, ?, ?)",
+                (db.last_insert_rowid(), rows, bytes([Code.ACCEPTED]) * rows),
+            )
+
     def left_behind(self, sync: str) -> list[LeftBehind]:
         """Batches with records of unknown fate and a job that can tell it, the oldest first."""
         with self._reading() as db:

@@ -13,6 +13,7 @@ from typing import IO
 from rich.console import Console
 
 from syncer.report.plan import diff
+from syncer.report.readback import adopted, verified
 from syncer.report.results import check, problems, rejected, status, sync
 
 WIDTH = 100
@@ -26,4 +27,4 @@ def console(file: IO[str] | None = None) -> Console:
     return Console(file=file, width=None if told else WIDTH, highlight=False, markup=False, emoji=False)
 
 
-__all__ = ["WIDTH", "check", "console", "diff", "problems", "rejected", "status", "sync"]
+__all__ = ["WIDTH", "adopted", "check", "console", "diff", "problems", "rejected", "status", "sync", "verified"]

@@ -55,6 +55,9 @@ def _objects(value: Any) -> Any:
     return tuple(value)
 
 
+_Names = Annotated[list[str], Setting(min_length=1, json_schema_extra={"uniqueItems": True})]
+
+
 def _schedule(value: Any) -> Any:
     """A schedule of one line, as what it means; a table goes on to its model."""
     if isinstance(value, str):
@@ -82,7 +85,7 @@ class SyncTable(_Strict):
     key: str = Setting(min_length=1, description="Source column that identifies a row, unique and never null.")
     object: Annotated[
         tuple[Annotated[str, Setting(min_length=1)], ...],
-        BeforeValidator(_objects, json_schema_input_type=str | list[str]),
+        BeforeValidator(_objects, json_schema_input_type=str | _Names),
     ] = Setting(
         description="What kind of record at the destination, as Contact; several of which a record may be one, where "
         'the destination can look for it, as ["Contact", "Lead"].'
@@ -113,7 +116,11 @@ class SyncTable(_Strict):
     brakes: BrakeChanges = Setting(default=BrakeChanges(), description="Limits of its own over those of the config.")
     fields: dict[str, Annotated[Field, BeforeValidator(_field_table, json_schema_input_type=str | Field)]] = Setting(
         description="Destination field = source column, or a table of options.",
-        json_schema_extra={"minProperties": 1, "maxProperties": SLOTS_MAX},
+        json_schema_extra={
+            "minProperties": 1,
+            "maxProperties": SLOTS_MAX,
+            "propertyNames": {"pattern": f"^(?!{RELATE})"},
+        },
     )
 
     @field_validator("name")

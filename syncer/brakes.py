@@ -53,6 +53,24 @@ def judge(plan: Plan, brakes: Brakes, modified: datetime.datetime | None, now: d
     return holds
 
 
+APPROVAL = "approval"
+
+
+def judge_approval(plan: Plan) -> list[Hold]:
+    """The hold of a plan that waits for somebody's word (`approve` of the sync)."""
+    wanted = plan.sync.approve
+    # True is an integer too, and means every plan.
+    if not plan.sendable or not wanted or (wanted is not True and plan.sendable < wanted):
+        return []
+    which = "Each plan" if wanted is True else f"A plan of {wanted:,} changes and more"
+    number = "1 change" if plan.sendable == 1 else f"{plan.sendable:,} changes"
+    sentence = (
+        f"{which} of this sync waits for approval, and this one has {number}. Look at it with `syncer diff "
+        f"{plan.sync.name}`; after a held run, `syncer approve RUN` lets exactly it pass, once."
+    )
+    return [Hold(APPROVAL, None if wanted is True else wanted, plan.sendable, sentence)]
+
+
 def judge_allowance(sync: Sync, requests: int, allowance: Allowance) -> list[Hold]:
     """The hold of a plan that needs more requests than the account may still make; released, it sends what fits."""
     if requests <= allowance.left:

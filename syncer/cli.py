@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from syncer.errors import Problem
     from syncer.mapping import Sync
     from syncer.run import Engine, Options, Prepared
+    from syncer.saved import SavedPlan
 
 DONE, FAILED, SOME_REFUSED, HELD = 0, 1, 2, 3
 DRIFTED = 2
@@ -139,6 +140,13 @@ def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) ->
 @click.option("--limit", type=click.IntRange(min=0), help="Show no more than so many changes of a sync.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Save the plan, for `sync --plan`.")
 @click.option("--exit-code", is_flag=True, help="Exit 2 when there are changes.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown"]),
+    default="text",
+    help="text, or a short summary in markdown for a pull request.",
+)
 @as_json
 @click.pass_obj
 def diff(
@@ -148,10 +156,13 @@ def diff(
     limit: int | None,
     out: Path | None,
     exit_code: bool,
+    form: str,
     is_json: bool,
 ) -> None:
     """Show the plan: what a sync would send. Nothing is sent and no state moves."""
-    from syncer import documents, report
+    import datetime
+
+    from syncer import documents, report, saved
 
     found, whole = [], []
     shown = limit if limit is not None or is_json else SHOWN_CHANGES
@@ -164,12 +175,14 @@ def diff(
                     found.append(documents.diff(plan, title, limit=shown, keys=keys))
                     if out:
                         # What is saved is what will be sent, whatever was asked to be shown of it.
-                        whole.append(documents.diff(plan, title))
+                        whole.append(saved.document(plan, title, engine.source.modified(prepared.sync)))
         if out:
-            _save(out, whole)
+            saved.write(out, whole, datetime.datetime.now(datetime.UTC))
     has_changes = any(sum(one["counts"][kind] for kind in ("new", "changed", "removed", "rescored")) for one in found)
     if is_json:
         _print_json({"syncs": found})
+    elif form == "markdown":
+        click.echo(report.markdown({"syncs": found}))
     else:
         report.diff({"syncs": found}, report.console(), SHOWN_CHANGES if limit is None else limit)
     sys.exit(2 if exit_code and has_changes else DONE)
@@ -177,20 +190,24 @@ def diff(
 
 @cli.command()
 @names
-@click.option("--plan", "saved", type=click.Path(path_type=Path, dir_okay=False), help="Send exactly this saved plan.")
+@click.option(
+    "--plan", "plan_file", type=click.Path(path_type=Path, dir_okay=False), help="Send exactly this saved plan."
+)
 @click.option("--only", "only", multiple=True, metavar="KEY", help="Only this key; may be repeated.")
 @click.option(
     "--max", "records_max", type=click.IntRange(min=1), metavar="N", help="A canary: send no more than N records."
 )
+@click.option("--continue", "continues", is_flag=True, help="Send the rest of the last canary's plan.")
 @click.option("--release", is_flag=True, help="Over the brakes, this once.")
 @as_json
 @click.pass_obj
 def sync(
     file: Path,
     syncs: Sequence[str],
-    saved: Path | None,
+    plan_file: Path | None,
     only: Sequence[str],
     records_max: int | None,
+    continues: bool,
     release: bool,
     is_json: bool,
 ) -> None:
@@ -199,30 +216,41 @@ def sync(
     Exit 0: all accepted, or nothing to do. 1: a run failed. 2: some records were rejected or deferred.
     3: a brake holds.
     """
-    from syncer import report
+    from syncer import report, saved
     from syncer.errors import UserError
     from syncer.run import Options
 
     with _sentences(is_json=is_json):
         config = _load(file)
-        digests = _saved_digests(saved) if saved else {}
-        chosen = config.choose(syncs or list(digests))
-        if saved and only:
-            raise UserError("--plan sends the saved plan as it is; leave --only out, or make a new plan.")
-        if saved and (strange := [one.name for one in chosen if one.name not in digests]):
-            raise UserError(f"{saved} holds no plan of {', '.join(strange)}; it has {', '.join(digests)}.")
+        plan = saved.read(plan_file) if plan_file else None
+        chosen = config.choose(syncs or (list(plan.syncs) if plan else []))
+        if (plan or continues) and only:
+            raise UserError("A plan is sent as it is; leave --only out, or make a new plan.")
+        if continues and records_max:
+            raise UserError("--continue sends all that is left of the canary's plan; leave --max out.")
+        if plan and (strange := [one.name for one in chosen if one.name not in plan.syncs]):
+            raise UserError(f"{plan_file} holds no plan of {', '.join(strange)}; it has {', '.join(plan.syncs)}.")
         with _engine(config) as engine:
             _stop_on_signals(engine.stop)
+            if plan and not continues:
+                _refuse_used(plan, engine, plan_file)
             prepared = engine.prepare_all(chosen, trigger="command")
             options = {
-                one.name: Options(release, tuple(only), records_max, digests[one.name] if saved else None)
+                one.name: Options(
+                    release=release,
+                    only=tuple(only),
+                    records_max=records_max,
+                    digest=plan.digest(one.name) if plan else None,
+                    saved=plan.id if plan else None,
+                    continues=continues,
+                )
                 for one in chosen
             }
-            moved = _moved(digests, engine, prepared) if saved else []
+            moved = _moved(plan, engine, prepared) if plan and not continues else {}
             # A run whose plan has moved refuses itself, and says so in the journal; the others then stay at home.
-            found = _run_all(engine, moved or prepared, options)
+            found = _run_all(engine, [one for one in prepared if one.sync.name in moved] or prepared, options)
             if moved:
-                found += _stayed(found, prepared)
+                found = [{**one, "moved": moved[one["sync"]]} for one in found] + _stayed(moved, prepared)
     document = {"syncs": found}
     if is_json:
         _print_json(document)
@@ -266,6 +294,36 @@ def _sync_code(found: Sequence[dict[str, Any]]) -> int:
     if any(one["result"] == "held" for one in found):
         return HELD
     return SOME_REFUSED if any(one["rejected"] or one["deferred"] for one in found) else DONE
+
+
+@cli.command()
+@click.argument("run", metavar="RUN", type=int)
+@click.option("--by", metavar="NAME", help="Who approves; the user of this machine when left out.")
+@as_json
+@click.pass_obj
+def approve(file: Path, run: int, by: str | None, is_json: bool) -> None:
+    """Let exactly the plan that this run held pass, once."""
+    import getpass
+
+    from syncer import documents
+    from syncer.errors import UserError
+
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            approval = engine.control().approve(run, by or getpass.getuser())
+        if approval is None:
+            raise UserError(
+                f"Run {run} holds no plan that waits: it was not held, or its sync has run since. `syncer status` "
+                "names the last run of each sync."
+            )
+    if is_json:
+        _print_json({"approved": documents.approval(approval)})
+        return
+    click.echo(
+        f"{approval.sync}: the plan of run {run} is approved by {approval.by}, for {config.plans.max_age}. "
+        f"The next run sends it: syncer sync {approval.sync}"
+    )
 
 
 @cli.command()
@@ -519,46 +577,43 @@ def _stop_on_signals(stop: threading.Event) -> None:
     signal.signal(signal.SIGINT, handle)
 
 
-def _save(out: Path, found: list[dict[str, Any]]) -> None:
+def _refuse_used(plan: SavedPlan, engine: Engine, file: Path | None) -> None:
+    """Raises UserError when a saved plan was sent before, or is too old."""
+    import time
+
+    from syncer import documents
     from syncer.errors import UserError
+    from syncer.mapping import seconds_of
 
-    try:
-        out.write_text(json.dumps({"format": 1, "syncs": found}, indent=1, ensure_ascii=False) + "\n")
-        out.chmod(0o600)
-    except OSError as error:
-        raise UserError(f"The plan cannot be written to {out}: {error.strerror}.") from None
-
-
-def _saved_digests(saved: Path) -> dict[str, str]:
-    """Sync → digest of a saved plan. Raises UserError when the file is none."""
-    from syncer.errors import UserError
-
-    try:
-        document = json.loads(saved.read_text())
-        return {str(one["sync"]): str(one["plan"]) for one in document["syncs"]}
-    except OSError as error:
+    if used := engine.control().use_of(plan.id):
+        run, at = used
         raise UserError(
-            f"The plan {saved} cannot be read: {error.strerror}. Write one with `syncer diff --out`."
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{saved} is not a saved plan. Write one with `syncer diff --out {saved}`.") from None
+            f"{file} was sent before, by run {run} at {documents.moment(at)}, and a saved plan is used once. Make "
+            "a new one with `syncer diff --out`; `--continue` sends what a canary of it left."
+        )
+    if time.time() - plan.made.timestamp() > seconds_of(max_age := engine.config.plans.max_age):
+        raise UserError(
+            f"{file} was made at {documents.moment(plan.made.timestamp())}, and `max_age` of [plans] is {max_age}. "
+            "Make a new one with `syncer diff --out`."
+        )
 
 
-def _moved(digests: dict[str, str], engine: Engine, prepared: Sequence[Prepared]) -> list[Prepared]:
-    """The syncs whose plan is not the one that was saved."""
-    moved = []
+def _moved(plan: SavedPlan, engine: Engine, prepared: Sequence[Prepared]) -> dict[str, list[str]]:
+    """The syncs whose plan is not the one that was saved, with what has moved."""
+    from syncer import saved
+
+    found = {}
     for one in prepared:
-        with engine.diff(one) as plan:
-            if plan.digest != digests[one.sync.name]:
-                moved.append(one)
-    return moved
+        with engine.diff(one) as now:
+            if moved := saved.moved(plan.syncs[one.sync.name], now):
+                found[one.sync.name] = moved
+    return found
 
 
-def _stayed(found: Sequence[dict[str, Any]], prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
+def _stayed(moved: Collection[str], prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
     """Results of the syncs of a saved plan that were not sent because the plan of another one has moved."""
     from syncer import documents
 
-    moved = [one["sync"] for one in found]
     sentence = f"Nothing was sent, because the plan of {', '.join(moved)} is not the one that was saved."
     return [documents.failed(one.sync.name, sentence) for one in prepared if one.sync.name not in moved]
 

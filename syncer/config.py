@@ -204,6 +204,22 @@ class Delivery(_Strict):
         return tuple(seconds_of(delay) for delay in self.retry_delays)
 
 
+class Plans(_Strict):
+    """`[plans]`: plans that wait for somebody, and how long a saved or approved one is good for."""
+
+    approve: bool | Annotated[int, Field(ge=1)] = Field(
+        default=False,
+        description="true: each plan waits until somebody approves it; a number: plans of at least so many changes.",
+    )
+    max_age: str = Field(default="24h", description="How long a saved plan, or an approval, is good for.")
+
+    @field_validator("max_age")
+    @classmethod
+    def _age(cls, text: str) -> str:
+        seconds_of(text)
+        return text
+
+
 class ConfigFile(_Strict):
     """The config as it is written; what a destination takes is its adapter's own business."""
 
@@ -214,6 +230,7 @@ class ConfigFile(_Strict):
     destinations: dict[str, dict[str, Any]] = Field(description="The accounts to sync to, by name.")
     schedule: Schedule = Field(default_factory=Schedule, description="When syncs run that do not say it themselves.")
     brakes: Brakes = Field(default_factory=Brakes, description="Limits that hold a plan before anything is sent.")
+    plans: Plans = Field(default_factory=Plans, description="Approval of plans, and how long they are good for.")
     service: Service = Field(default_factory=Service, description="The HTTP side of the daemon.")
     delivery: Delivery = Field(default_factory=Delivery, description="Repeats of requests and of refused records.")
     mappings: str = Field(default="mappings", min_length=1, description="The folder of the mapping files.")
@@ -252,6 +269,7 @@ class Config:
     brakes: Brakes
     service: Service
     delivery: Delivery
+    plans: Plans = field(default_factory=Plans)
     written: tuple[Written, ...] = ()
     """Where each sync stands in its file."""
     document: Document | None = field(default=None, repr=False)
@@ -320,6 +338,7 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         settings.brakes if settings else Brakes(),
         settings.schedule.timezone if settings else "UTC",
         folder,
+        approve=settings.plans.approve if settings else False,
     )
     problems += mappings.problems
     if document is not None:
@@ -337,6 +356,7 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         brakes=settings.brakes,
         service=settings.service,
         delivery=settings.delivery,
+        plans=settings.plans,
         written=mappings.written,
         document=document,
     )

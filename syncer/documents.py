@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from syncer.change import Change
-from syncer.control import Control, Parked, Run
+from syncer.control import Approval, Control, Parked, Run
 from syncer.delivery import MISSING
 from syncer.errors import Problem
 from syncer.mapping import Sync
@@ -219,6 +219,11 @@ def verified(one: Verified, title: str) -> Document:
 
 def _related(drift: Drift, value: Any) -> Any:
     return shown_relation(ids_of(value)) if is_relation(drift.field) else value
+
+
+def approval(one: Approval) -> Document:
+    """Somebody's word for a plan."""
+    return {"run": str(one.run), "sync": one.sync, "plan": one.digest, "by": one.by, "at": moment(one.at)}
 
 
 def problem(one: Problem) -> Document:

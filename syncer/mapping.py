@@ -153,6 +153,8 @@ class Sync(_Strict):
     schedule: str | None = None
     """As written; what it means is `syncer.schedule`'s business."""
     brakes: Brakes
+    approve: bool | int = False
+    """Whether each plan waits for somebody's approval; a number: those of at least so many changes."""
     file: Path
     """Where it was read from, for sentences."""
 

@@ -113,6 +113,10 @@ class SyncTable(_Strict):
     schedule: Annotated[Schedule | None, BeforeValidator(_schedule, json_schema_input_type=str | Schedule)] = Setting(
         default=None, description="When it runs: a span as 15m, a cron text, or a table as [schedule] in the config."
     )
+    approve: bool | Annotated[int, Setting(ge=1)] | None = Setting(
+        default=None,
+        description="true: each plan waits until somebody approves it; a number: plans of at least so many changes.",
+    )
     brakes: BrakeChanges = Setting(default=BrakeChanges(), description="Limits of its own over those of the config.")
     fields: dict[str, Annotated[Field, BeforeValidator(_field_table, json_schema_input_type=str | Field)]] = Setting(
         description="Destination field = source column, or a table of options.",
@@ -211,10 +215,12 @@ class Mappings:
     problems: tuple[Problem, ...]
 
 
-def read_all(folder: Path, brakes: Brakes, timezone: str, home: Path | None = None) -> Mappings:
+def read_all(
+    folder: Path, brakes: Brakes, timezone: str, home: Path | None = None, *, approve: bool | int = False
+) -> Mappings:
     """Every `*.toml` of a folder, sorted by name; `home` is the config file's folder, the one above when left out.
 
-    `brakes` and `timezone` are the config's, for syncs that say nothing else.
+    `brakes`, `timezone` and `approve` are the config's, for syncs that say nothing else.
     Raises nothing for what people write: it is in `problems`.
     """
     written: list[Written] = []
@@ -245,7 +251,7 @@ def read_all(folder: Path, brakes: Brakes, timezone: str, home: Path | None = No
         if not isinstance(destination, str) or not destination:
             continue
         destinations.append((document, destination))
-        for item in _syncs_of(document, destination, brakes, timezone, home or folder.parent):
+        for item in _syncs_of(document, destination, brakes, timezone, home or folder.parent, approve):
             if isinstance(item, Written):
                 written.append(item)
             else:
@@ -254,7 +260,7 @@ def read_all(folder: Path, brakes: Brakes, timezone: str, home: Path | None = No
 
 
 def _syncs_of(
-    document: Document, destination: str, brakes: Brakes, timezone: str, home: Path
+    document: Document, destination: str, brakes: Brakes, timezone: str, home: Path, approve: bool | int
 ) -> Iterator[Written | Problem]:
     tables = document.data.get("sync")
     for number, data in enumerate(tables if isinstance(tables, list) else []):
@@ -292,6 +298,7 @@ def _syncs_of(
             fields=tuple(field.model_copy(update={"name": name}) for name, field in table.fields.items()),
             schedule=_schedule_text(table.schedule, timezone),
             brakes=table.brakes.over(brakes),
+            approve=approve if table.approve is None else table.approve,
             file=document.file,
         )
         yield Written(sync, document, spot)

@@ -219,24 +219,28 @@ class Plan:
             )
             yield payloads[row], change
 
-    def digest_of_file(self, mapping: str) -> str:
-        """`sha256:…` over the sync, its mapping and every change that may be sent, in order."""
+    def digest_of_file(self, mapping: str, lo: int = 0) -> str:
+        """`sha256:…` over the sync, its mapping and every change that may be sent, in order, from the row `lo` on.
+
+        A plan that is the rest of another one, and nothing else, has the digest of that rest.
+        """
         digest = hashlib.sha256()
         digest.update(f"{self.sync.name}\n{mapping}\n".encode())
-        left = self.sendable
+        first = 0
         with pq.ParquetFile(self.file) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE * 16, columns=["_row"]):
-                if left <= 0:
-                    break
+                wanted = batch.slice(max(0, lo - first), max(0, self.sendable - max(first, lo)))
                 # One join per few thousand rows: the texts are all 32 characters long, so none can run into another.
-                digest.update("".join(values_of(batch.slice(0, left), "_row")).encode())
-                left -= batch.num_rows
+                digest.update("".join(values_of(wanted, "_row")).encode())
+                first += batch.num_rows
+                if first >= self.sendable:
+                    break
         return f"sha256:{digest.hexdigest()}"
 
 
 def mapping_text(sync: Sync) -> str:
     """The mapping as one canonical text: equal mappings have equal texts, whatever the file looks like."""
-    facts = sync.model_dump(mode="json", exclude={"file", "schedule", "brakes"})
+    facts = sync.model_dump(mode="json", exclude={"file", "schedule", "brakes", "approve"})
     facts["fields"] = [
         {"name": one.name, **one.model_dump(mode="json", exclude_defaults=True)}
         for one in sorted(sync.fields, key=lambda one: one.name)

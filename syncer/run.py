@@ -13,22 +13,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import structlog
 
-from syncer.brakes import judge, judge_allowance
+from syncer.brakes import APPROVAL, judge, judge_allowance, judge_approval
 from syncer.canonical import Canon, canon
 from syncer.compare import Inputs, calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
-from syncer.control import EMPTY, Control, Standing
+from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
 from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
 from syncer.logs import place_of
-from syncer.mapping import Sync
-from syncer.plan import Hold, Plan, identity_text
+from syncer.mapping import Sync, seconds_of
+from syncer.plan import Hold, Plan, identity_text, mapping_text
 from syncer.pushing import Pauses
 from syncer.source import Source
 from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, Vanished, fold
@@ -36,6 +37,14 @@ from syncer.transport import Gates, Transport
 
 log = structlog.get_logger(__name__)
 
+NOT_THE_PLAN = (
+    "the plan is not the one that was saved; source, mapping or state have moved since. "
+    "Nothing was sent. Make a new plan with `syncer diff --out`."
+)
+NOT_THE_REST = (
+    "what is left is not the rest of the canary's plan; source, mapping or state have moved since, or a record of the "
+    "canary was deferred. Nothing was sent. Look at it with `syncer diff`, and run `syncer sync` for all of it."
+)
 LOOKS_MAX = 5
 """How often a reader starts again when the daemon folds files away under it."""
 
@@ -51,7 +60,11 @@ class Options:
     records_max: int | None = None
     """A canary: send no more than so many."""
     digest: str | None = None
-    """The plan that was approved; any other is refused."""
+    """The plan that was saved; any other is refused."""
+    saved: str | None = None
+    """The name of the saved plan, which is used once."""
+    continues: bool = False
+    """Send the rest of the plan that the last canary began, and nothing else."""
     trigger: str = "command"
     """Who started the run, for the journal."""
 
@@ -193,7 +206,13 @@ class Engine:
         """The plan, judged; nothing is sent and no state moves. Its file lives as long as the context."""
         with temporary_folder("syncer-") as folder:
             plan = self._look(prepared, folder, only)
-            plan.holds = self._judge(plan)
+            control = Control.look(self.config.state.path)
+            try:
+                plan.holds = self._judge(plan)
+                plan.holds += self._waits(plan, control)[0]
+            finally:
+                if control:
+                    control.close()
             plan.cost = estimate(plan, prepared.destination)
             yield plan
 
@@ -268,25 +287,31 @@ class Engine:
             standing = control.standing(sync.name)
         inputs = self.inputs(state, control, standing)
         plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
-        if options.digest is not None and options.digest != plan.digest:
+        canary = self._canary(control, sync, options) if options.continues else None
+        expected = canary["rest"] if canary else options.digest
+        if expected is not None and expected != plan.digest:
             plan.file.unlink()
-            raise UserError(
-                f"{sync.name}: the plan is not the one that was saved; source, mapping or state have moved since. "
-                "Nothing was sent. Make a new plan with `syncer diff --out`."
-            )
+            raise UserError(f"{sync.name}: {NOT_THE_REST if canary else NOT_THE_PLAN}")
+        waits, approval = self._waits(plan, control)
         holds = [*self._judge(plan), *self._allowed(plan, prepared.destination, options.records_max)]
         control.unpark(sync.name, plan.forgotten)
-        if holds and not options.release:
-            report.holds, report.result = holds, "held"
+        # What somebody let pass for the canary passes for the rest of the same plan.
+        is_released = approval is not None or bool(canary and canary["released"]) or (options.release and not waits)
+        if (holds or waits) and not is_released:
+            report.holds, report.result = [*holds, *waits], "held"
             report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
             plan.file.unlink()
-            facts = {"holds": [asdict(hold) for hold in holds], "trigger": options.trigger, **_facts(plan)}
-            control.finish_run(run_id, result="held", counts=report.delivered.counts, facts=facts)
+            facts = {"holds": [asdict(hold) for hold in report.holds], "trigger": options.trigger, **_facts(plan)}
+            counts = report.delivered.counts
+            control.finish_run(run_id, result="held", counts=counts, facts=facts, digest=plan.digest)
             return
-        report.released = [hold.brake for hold in holds]
+        report.released = [hold.brake for hold in [*holds, *waits]]
+        if approval is not None:
+            report.released = [*report.released, APPROVAL]
         plan_id = control.begin_plan(
-            run_id, sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released
-        )
+            run_id, sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released,
+            approval=approval.id if approval else None, saved=options.saved,
+        )  # fmt: skip
         report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
         delivery = Delivery(
             plan, plan_id, sync_id, prepared.destination, control, self.stop, options.records_max, progress,
@@ -302,11 +327,30 @@ class Engine:
             counts=delivered.counts,
             requests=prepared.destination.transport.requests,
             error=delivered.error,
-            facts={"trigger": options.trigger, **_facts(plan)},
+            facts={"trigger": options.trigger, **_facts(plan), **_rest(plan, options, report.released)},
             plan_id=plan_id,
             versions=plan.versions if is_complete and not options.only else None,
         )
         self.fold(state, control, prepared)
+
+    def _waits(self, plan: Plan, control: Control | None) -> tuple[list[Hold], Approval | None]:
+        """The hold of a plan that waits for approval; or the approval, if somebody gave it to this very plan."""
+        age = seconds_of(self.config.plans.max_age)
+        approval = control.approval(plan.sync.name, plan.digest, age) if control and plan.sendable else None
+        return ([] if approval else judge_approval(plan)), approval
+
+    def _canary(self, control: Control, sync: Sync, options: Options) -> dict[str, Any]:
+        """What the last run left of its plan. Raises UserError when it was no canary, or not of the saved plan."""
+        _, *before = control.runs(sync.name, 2)
+        canary = before[0].facts.get("canary") if before else None
+        if not canary:
+            raise UserError(
+                f"{sync.name}: the last run was no canary with a rest to send. Begin one with `syncer sync {sync.name} "
+                "--max N`."
+            )
+        if options.digest is not None and options.digest != before[0].digest:
+            raise UserError(f"{sync.name}: the last canary was not of this saved plan. {NOT_THE_PLAN}")
+        return dict(canary)
 
     @property
     def _pauses(self) -> Pauses:
@@ -435,6 +479,14 @@ class Engine:
         except duckdb.Error as error:
             # Its text may quote a value.
             log.warning("fold_postponed", sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
+
+
+def _rest(plan: Plan, options: Options, released: Sequence[str]) -> dict[str, object]:
+    """What the journal keeps of a canary: the digest of the rest of its plan, and whether that may pass the brakes."""
+    if options.records_max is None or options.records_max >= plan.sendable:
+        return {}
+    rest = plan.digest_of_file(mapping_text(plan.sync), options.records_max)
+    return {"canary": {"sent": options.records_max, "rest": rest, "released": list(released)}}
 
 
 def _facts(plan: Plan) -> dict[str, object]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -17,105 +16,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-import structlog
-from click.testing import CliRunner
 
-from destinations.standins.salesforce import SalesforceStandIn
-from destinations.standins.server import Server
-from syncer.cli import cli
-from tests.crash.standins import SlowCustomerio
-from tests.workplace import Result, Workplace, until
-
-PEOPLE = """
-[[sync]]
-name = "people"
-source = "people"
-key = "user_id"
-object = "person"
-match = { id = "user_id" }
-missing = "create"
-
-[sync.fields]
-user = "user_id"
-score = "score"
-plan = { column = "plan", sensitive = true }
-"""
-CONTACTS = """
-[[sync]]
-name = "contacts"
-source = "people"
-key = "user_id"
-object = "Contact"
-match = { Email = "email" }
-
-[sync.fields]
-Activation_Score__c = "score"
-"""
-SECRETS = ("standin-track-key", "standin-app-key", "stand-in-secret")
-ROWS = 6
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """A command installs signal handlers and logging, which belong to a process of its own."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    structlog.reset_defaults()
-
-
-class Town(Workplace):
-    """People in a warehouse, customer.io that takes everybody, and Salesforce that knows some of them."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.customerio = SlowCustomerio()
-        self.salesforce = SalesforceStandIn()
-        self.mappings = {"customerio": PEOPLE, "salesforce": CONTACTS}
-        self.more = ""
-        self.sql(
-            "CREATE TABLE people AS SELECT 'u' || i AS user_id, 'u' || i || '@example.com' AS email, "
-            f"i::DOUBLE AS score, 'plan-' || i AS plan FROM range({ROWS}) t(i)"
-        )
-        for number in range(3):
-            self.salesforce.put("Contact", LastName=f"Person {number}", Email=f"u{number}@example.com")
-
-    def settle(self) -> None:
-        """Write the files anew."""
-        self.write(
-            {"customerio": self.customerio.settings(), "salesforce": self.salesforce.settings()},
-            self.mappings,
-            self.more,
-        )
-
-    def __call__(self, *words: str) -> Result:
-        """Run a command in this process."""
-        done = CliRunner().invoke(cli, ["--config", str(self.folder / "config.toml"), *words], catch_exceptions=False)
-        result = Result(done.exit_code, done.stdout, done.stderr)
-
-        assert [] == [secret for secret in SECRETS if secret in result.out + result.err]
-        return result
-
-    @property
-    def sent(self) -> int:
-        """Writes that the services received."""
-        writes = ("/api/v2/batch", "/composite/")
-        log = [*self.customerio.log, *self.salesforce.log]
-        return sum(any(path in one.request.path for path in writes) for one in log)
+from tests.town import CONTACTS, PEOPLE, ROWS, Town, a_town, told
+from tests.workplace import until
 
 
 @pytest.fixture
 def town(tmp_path: Path) -> Iterator[Town]:
-    town = Town(tmp_path)
-    with Server({"/customerio": town.customerio, "/salesforce": town.salesforce}):
-        town.settle()
-        yield town
-
-
-def told(result: Result) -> str:
-    """What people read, without line breaks."""
-    return " ".join((result.out + " " + result.err).split())
+    with a_town(tmp_path) as made:
+        yield made
 
 
 # diff.

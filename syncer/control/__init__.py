@@ -11,10 +11,22 @@ writes, behind a lock; reading commands open the file read-only.
 from __future__ import annotations
 
 from syncer.control.store import Control
-from syncer.control.values import EMPTY, Code, LeftBehind, Parked, PlanFile, Run, Settled, Standing, enumerate_new
+from syncer.control.values import (
+    EMPTY,
+    Approval,
+    Code,
+    LeftBehind,
+    Parked,
+    PlanFile,
+    Run,
+    Settled,
+    Standing,
+    enumerate_new,
+)
 
 __all__ = [
     "EMPTY",
+    "Approval",
     "Code",
     "Control",
     "LeftBehind",

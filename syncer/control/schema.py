@@ -41,6 +41,12 @@ STEPS = (
     """
     ALTER TABLE batch ADD COLUMN job TEXT;   -- work at the destination that outlives this process; see change.Job
     """,
+    """
+    -- Who let which held plan pass; each is used once. A saved plan is used once too.
+    CREATE TABLE approval(id INTEGER PRIMARY KEY, sync_id INTEGER NOT NULL, run_id INTEGER NOT NULL,
+      digest TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL, used_by INTEGER);
+    CREATE TABLE used_plan(id TEXT PRIMARY KEY, run_id INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+    """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
 

@@ -13,7 +13,18 @@ from typing import Any
 import apsw
 
 from syncer.control.connection import open_to_look, open_to_write, row, rows, sentences
-from syncer.control.values import EMPTY, Code, LeftBehind, Parked, PlanFile, Run, Settled, Standing, enumerate_new
+from syncer.control.values import (
+    EMPTY,
+    Approval,
+    Code,
+    LeftBehind,
+    Parked,
+    PlanFile,
+    Run,
+    Settled,
+    Standing,
+    enumerate_new,
+)
 
 RETRY_SECONDS = (3600.0, 4 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0)
 """A parked record with the same values is tried again after these, unless the config says otherwise; afterwards
@@ -189,10 +200,29 @@ class Control:
             return run_id
 
     def begin_plan(
-        self, run_id: int, sync_id: int, file: str, total: int, sendable: int, digest: str, released: Sequence[str]
+        self,
+        run_id: int,
+        sync_id: int,
+        file: str,
+        total: int,
+        sendable: int,
+        digest: str,
+        released: Sequence[str],
+        *,
+        approval: int | None = None,
+        saved: str | None = None,
     ) -> int:
-        """Register a plan whose file is durable; nothing of it has left yet."""
+        """Register a plan whose file is durable; nothing of it has left yet.
+
+        The approval, and the saved plan, that it goes by are used up in the same commit.
+        """
         with self._writing() as db:
+            if approval is not None:
+                db.execute("UPDATE approval SET used_by = ? WHERE id = ?", (run_id, approval))
+            if saved is not None:
+                db.execute(
+                    "INSERT OR IGNORE INTO used_plan(id, run_id, at) VALUES (?, ?, ?)", (saved, run_id, time.time())
+                )
             db.execute(
                 "UPDATE run SET planned = ?, unsent = ?, digest = ?, released = ? WHERE id = ?",
                 (sendable, sendable, digest, json.dumps(list(released)), run_id),
@@ -280,6 +310,7 @@ class Control:
         facts: dict[str, Any] | None = None,
         plan_id: int | None = None,
         versions: Sequence[str] | None = None,
+        digest: str | None = None,
     ) -> None:
         """Close the run and its plan in the journal. Counts that do not add up make it a failed run."""
         total = counts["accepted"] + counts["rejected"] + counts["deferred"] + counts["unsent"]
@@ -304,6 +335,8 @@ class Control:
                     run_id,
                 ),
             )
+            if digest is not None:
+                db.execute("UPDATE run SET digest = ? WHERE id = ?", (digest, run_id))
             if plan_id is not None:
                 _close_plan(db, plan_id)
             if versions is not None:
@@ -353,6 +386,48 @@ class Control:
                 [sync, limit],
             )
             return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
+
+    # --- approvals ---------------------------------------------------------------------------------------------
+
+    def approve(self, run_id: int, by: str) -> Approval | None:
+        """Let the plan that holds since this run pass, once; None when it is no run's plan that waits for it.
+
+        Only the newest run of a sync can be approved: an older plan is not what would be sent.
+        """
+        with self._writing() as db:
+            found = row(
+                db,
+                "SELECT run.sync_id, sync.name, digest FROM run JOIN sync ON sync.id = run.sync_id "
+                "WHERE run.id = ?1 AND result = 'held' AND digest IS NOT NULL "
+                "AND run.id = (SELECT max(id) FROM run AS other WHERE other.sync_id = run.sync_id)",
+                [run_id],
+            )
+            if found is None:
+                return None
+            sync_id, name, digest = found
+            at = self._clock()
+            db.execute(
+                "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?)",
+                (sync_id, run_id, digest, by, at),
+            )
+            return Approval(int(db.last_insert_rowid()), name, run_id, digest, by, at)
+
+    def approval(self, sync: str, digest: str, max_age_seconds: float) -> Approval | None:
+        """The unused approval of this very plan, if it is not too old."""
+        with self._reading() as db:
+            found = row(
+                db,
+                f"SELECT id, run_id, by, at FROM approval WHERE sync_id = {_ID} AND digest = ? AND used_by IS NULL "
+                "AND at >= ? ORDER BY id DESC LIMIT 1",
+                [sync, digest, self._clock() - max_age_seconds],
+            )
+            return None if found is None else Approval(found[0], sync, found[1], digest, found[2], found[3])
+
+    def use_of(self, saved: str) -> tuple[int, float] | None:
+        """Which run used a saved plan, and when; None when none did."""
+        with self._reading() as db:
+            found = row(db, "SELECT run_id, at FROM used_plan WHERE id = ?", [saved])
+            return None if found is None else (int(found[0]), float(found[1]))
 
     # --- parked records ----------------------------------------------------------------------------------------
 

@@ -77,6 +77,18 @@ class Run:
     released: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody's word that exactly this plan may be sent, once."""
+
+    id: int
+    sync: str
+    run: int
+    digest: str
+    by: str
+    at: float
+
+
 @dataclass(slots=True)
 class Settled:
     """The outcomes of one batch, ready to be remembered."""

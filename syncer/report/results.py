@@ -50,6 +50,7 @@ def _why(one: Document, console: Console) -> None:
     lines: list[tuple[Text, str]] = []
     if one.get("error"):
         lines.append((Text("failed", "bold red"), one["error"]))
+    lines += [(Text("moved", "yellow"), sentence) for sentence in one.get("moved", [])]
     lines += [(Text(f"held by {words.printable(hold['brake'])}", "yellow"), hold["sentence"]) for hold in one["holds"]]
     for reason in one.get("reasons", []):
         label = f"{words.number(reason['count'])} {reason['result']}, {words.printable(reason['code'] or 'no code')}"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime
 import difflib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from destinations.salesforce_parts.description import NUMBERS, FieldDescription, ObjectDescription
+from destinations.salesforce_parts.person import LEAD_FIELDS
+from destinations.salesforce_parts.soql import ID, LEAD
 from syncer.errors import Problem
 from syncer.mapping import Field, FieldType, Scalar, Sync
 
@@ -41,24 +44,26 @@ BECOMES: dict[FieldType, frozenset[FieldType]] = {
 TYPES: dict[type, FieldType] = {str: "text", bool: "boolean", int: "integer", float: "number"}
 
 
-def unknown_object(sync: Sync, names: Iterable[str]) -> Problem:
+def unknown_object(name: str, names: Iterable[str]) -> Problem:
     """The problem of an object that is not there, with the likeliest one that is."""
     return Problem(
         "object",
-        f"Salesforce has no object {sync.object}, or this user may not see it.{_meant(sync.object, names)} "
+        f"Salesforce has no object {name}, or this user may not see it.{_meant(name, names)} "
         "Mend `object`, or give the user the right.",
     )
 
 
 def problems(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
-    """What is wrong with the mapping of one object."""
-    creates = sync.missing == "create"
+    """What is wrong with the mapping of one object, which may be one of several."""
+    creates = sync.missing == "create" and described.name == (sync.create_as or sync.object)
     if not described.is_updateable or (creates and not described.is_createable):
         verb = "update or create" if creates else "update"
         yield Problem("object", f"This user may not {verb} {described.name} records; give the user the right.")
     if not described.is_queryable:
         yield Problem("object", f"{described.name} records cannot be looked up; map another object.")
-    yield from _match(sync, described)
+    if len(sync.objects) > 1 and described.name == LEAD:
+        yield from _conversions(described)
+    yield from _match(sync, described, creates=creates)
     for field in sync.fields:
         place = f"fields.{field.name}"
         found = described.fields.get(field.name)
@@ -69,10 +74,13 @@ def problems(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
                 f"{_meant(field.name, described.fields)} Mend the name, or give the user read and edit rights.",
             )
             continue
+        if len(sync.objects) > 1:
+            # One field name stands for a field of each object, so a sentence says of which.
+            found = replace(found, name=f"{described.name}.{field.name}")
         if not found.is_updateable or (creates and not found.is_createable):
-            yield Problem(place, f"{field.name} is read-only for this user; leave it out, or give the edit right.")
+            yield Problem(place, f"{found.name} is read-only for this user; leave it out, or give the edit right.")
         if sync.removed == "clear" and not found.is_nillable:
-            yield Problem(place, f'{field.name} cannot be empty, so set removed = "keep", or leave the field out.')
+            yield Problem(place, f'{found.name} cannot be empty, so set removed = "keep", or leave the field out.')
         yield from (Problem(place, sentence) for sentence in _unfit(field, found))
     if creates:
         mapped = {field.name for field in sync.fields} | set(sync.match)
@@ -85,7 +93,14 @@ def problems(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
                 )
 
 
-def _match(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
+def _conversions(described: ObjectDescription) -> Iterator[Problem]:
+    """Without these a person could not be followed from the lead to the contact."""
+    for name in LEAD_FIELDS:
+        if name not in described.fields:
+            yield Problem("object", f"This user may not see {described.name}.{name}; give the user read rights on it.")
+
+
+def _match(sync: Sync, described: ObjectDescription, *, creates: bool) -> Iterator[Problem]:
     for name in sync.match:
         found = described.fields.get(name)
         if found is None:
@@ -95,13 +110,16 @@ def _match(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
                 f"{_meant(name, described.fields)} Mend the match, or give the user the right.",
             )
             continue
-        if name == "Id":
+        if name == ID:
             continue
         if found.type not in TEXTS | NUMBERS:
             yield Problem("match", f"{name} is of type {found.type}; match by a text or a number field.")
         if not (found.is_lookup or found.is_filterable):
-            yield Problem("match", f"Records cannot be looked up by {name}; match by Id or an external id field.")
-        if sync.missing == "create" and not found.is_createable:
+            yield Problem(
+                "match",
+                f"{described.name} records cannot be looked up by {name}; match by Id or an external id field.",
+            )
+        if creates and not found.is_createable:
             yield Problem("match", f"{name} is read-only for this user, so records cannot be created with it.")
 
 

@@ -230,7 +230,9 @@ def _named(found: Sequence[Fault], piece: Sequence[Row]) -> list[str]:
 
 def _unmapped(fault: Fault, piece: Sequence[Row]) -> DestinationUnusable:
     names = ", ".join(_named([fault], piece)) or "a field"
-    kind = piece[0].record["attributes"]["type"]
+    kinds = {str(row.record["attributes"]["type"]): None for row in piece}
+    # The words of the error tell which, where records of two objects went together.
+    kind = next((kind for kind in kinds if re.search(rf"\b{kind}\b", fault.message)), next(iter(kinds)))
     return DestinationUnusable(
         f"{TITLE} does not let {names} of {kind} be written ({fault.code}): it is unknown, hidden from this user, or "
         "read-only. Mend the mapping or the user's field rights; `syncer check` shows which."

@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from destinations.standins.salesforce_parts import soql
@@ -23,6 +24,8 @@ from destinations.standins.server import Answer, Request, StandIn, Table
 VERSIONS = {"64.0": "Summer '25", "65.0": "Winter '26", "66.0": "Spring '26", "67.0": "Summer '26"}
 RETIRED_MAX = 30
 RECORDS_MAX = 200
+TYPE_CHUNKS_MAX = 10
+"""Runs of records of one type in a Collections call, at most."""
 ADDRESS_BYTES_MAX = 16_384
 BANDS = ("cold", "warm", "hot")
 TABLES = {
@@ -58,6 +61,8 @@ class SalesforceStandIn(StandIn):
         """Of a single upsert with `updateOnly=true` that finds no record."""
         self.answers_cut = 0
         """How many answers the next Collections calls lack at their end."""
+        self.meanwhile: Callable[[], object] | None = None
+        """What somebody else does just before the next Collections call is applied; once."""
         self._pages: dict[str, tuple[list[dict[str, Any]], int]] = {}
         for name in TABLES:
             self._add_score_fields(name)
@@ -286,8 +291,13 @@ class SalesforceStandIn(StandIn):
         self, request: Request, apply: Callable[[Request, ObjectType, dict[str, Any]], dict[str, Any]]
     ) -> Answer:
         """Each record on its own; first all are read, so that a request refused as a whole changes nothing."""
+        if self.meanwhile is not None:
+            somebody, self.meanwhile = self.meanwhile, None
+            somebody()
         records = _records(request)
         kinds = [self._typed(record) for record in records]
+        if sum(one is not other for one, other in pairwise(kinds)) >= TYPE_CHUNKS_MAX:
+            raise RequestError(400, "INVALID_INPUT", f"The types of the records come in {TYPE_CHUNKS_MAX} chunks.")
         for kind, record in zip(kinds, records, strict=True):
             self._readable(kind, {name: value for name, value in record.items() if name not in ("id", "attributes")})
         answers = []

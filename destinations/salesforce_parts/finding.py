@@ -1,0 +1,72 @@
+"""Finding: the records of one object for each of many values, and what it means when a look-up is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from destinations.salesforce_parts.client import Client, Refusal
+from destinations.salesforce_parts.collections import DECISIONS, Decision
+from destinations.salesforce_parts.description import refused_read
+from destinations.salesforce_parts.login import TITLE
+from destinations.salesforce_parts.soql import QUERY, Identifier, find, lookups
+from syncer.errors import DestinationUnusable
+
+
+@dataclass(slots=True)
+class Found:
+    """What look-ups said of each key."""
+
+    records: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """Key → the records that have its value; none for a value that no record has."""
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    """Key → why its look-up is to be asked again later."""
+
+
+def look_up(
+    client: Client,
+    object_name: str,
+    identifier: Identifier,
+    wanted: Mapping[str, str],
+    *,
+    fields: Sequence[str] = (),
+    is_converted: bool | None = False,
+) -> Found:
+    """The records for each key's value; options as those of `lookups`.
+
+    Raises DestinationUnusable when no later run could do better, and whatever the client raises.
+    """
+    records: dict[str, list[Mapping[str, Any]]] = {}
+    refused: dict[str, Refusal] = {}
+    for lookup in lookups(object_name, identifier, wanted.values(), fields=fields, is_converted=is_converted):
+        try:
+            records |= find(client, identifier, lookup)
+        except Refusal as refusal:
+            _raise_if_lasting(client, object_name, identifier, refusal, has_fields=bool(fields))
+            refused |= dict.fromkeys(lookup.folded, refusal)
+    found = Found()
+    for key, text in wanted.items():
+        value = identifier.fold(text)
+        if value in refused:
+            found.refused[key] = refused[value]
+        else:
+            found.records[key] = records.get(value, [])
+    return found
+
+
+def _raise_if_lasting(
+    client: Client, object_name: str, identifier: Identifier, refusal: Refusal, *, has_fields: bool
+) -> None:
+    """Raise what stops the destination; a look-up after which a later run may do better is let pass."""
+    decision = DECISIONS.get(refusal.code)
+    # A locator grows old when somebody else pages a lot; the next run begins anew.
+    if decision is Decision.AGAIN or refusal.status == 409 or refusal.code == "INVALID_QUERY_LOCATOR":
+        return
+    if decision is Decision.FIELD:
+        what = f"{identifier.name} or a mapped field" if has_fields else "it"
+        raise DestinationUnusable(
+            f"{TITLE} cannot look up {object_name} by {identifier.name} ({refusal.code}): {what} is unknown, or hidden "
+            "from this user. Mend the mapping or the user's field rights; `syncer check` shows which."
+        ) from None
+    raise refused_read(client, refusal, QUERY) from None

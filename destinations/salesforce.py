@@ -23,8 +23,8 @@ from destinations.salesforce_parts.client import Client
 from destinations.salesforce_parts.collections import RECORDS_MAX, create, update, upsert, write
 from destinations.salesforce_parts.comparing import is_same
 from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
-from destinations.salesforce_parts.matching import Matched, is_upserted, match_by_field, match_by_id
-from destinations.salesforce_parts.person import MOVED, match_person, person_lookups, refuse_objects
+from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
+from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
 from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.salesforce_parts.soql import ID, LEAD, Identifier, lookups
 from syncer.change import Change, Outcome, Value
@@ -133,11 +133,12 @@ class Salesforce(Destination):
         identifiers = {one: _identifier(self._described.get(one), name) for one in sync.objects}
         if len(sync.objects) > 1:
             sought, is_key = list(changes), False
-            queries = person_lookups(identifiers, [change.match[name] for change in changes])
+            queries = person_lookups(identifiers, [change.match[name] for change in changes], self._parents(sync))
         else:
             is_key = self._is_key(sync.object, name)
             sought = [change for change in changes if not is_upserted(sync, change, is_key=is_key)]
-            queries = lookups(sync.object, identifiers[sync.object], [change.match[name] for change in sought])
+            texts = [change.match[name] for change in sought]
+            queries = lookups(sync.object, identifiers[sync.object], texts, fields=self._parents(sync))
         created = [change for change in sought if sync.missing == "create" and change.kind == "new"]
         if sync.objects == (LEAD,):
             texts = [change.match[name] for change in created]
@@ -156,7 +157,9 @@ class Salesforce(Destination):
         else:
             identifier = self._identifiers(sync)[sync.object]
             is_key = self._is_key(sync.object, name)
-            matched = match_by_field(self._client, sync, identifier, is_key=is_key, changes=changes)
+            matched = match_by_field(
+                self._client, sync, identifier, is_key=is_key, changes=changes, parents=self._parents(sync)
+            )
         yield from self._write(sync, matched)
 
     def holds(self, sync: Sync, name: str, value: Value, held: object) -> bool:
@@ -166,20 +169,21 @@ class Salesforce(Destination):
 
     def _push_people(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         """As `push`; who was converted or merged between look-up and write is looked up once more."""
-        identifiers = self._identifiers(sync)
-
-        def holds(name: str, value: Value, held: object) -> bool:
-            return self.holds(sync, name, value, held)
-
         moved = []
         by_key = {change.key: change for change in changes}
-        for outcome in self._write(sync, match_person(self._client, sync, identifiers, changes, holds)):
+        for outcome in self._write(sync, self._match_people(sync, changes)):
             if outcome.code in MOVED:
                 moved.append(by_key[outcome.key])
             else:
                 yield outcome
         if moved:
-            yield from self._write(sync, match_person(self._client, sync, identifiers, moved, holds))
+            yield from self._write(sync, self._match_people(sync, moved))
+
+    def _match_people(self, sync: Sync, changes: Sequence[Change]) -> Matched:
+        def holds(name: str, value: Value, held: object) -> bool:
+            return self.holds(sync, name, value, held)
+
+        return match_person(self._client, sync, self._identifiers(sync), changes, holds, self._parents(sync))
 
     def _write(self, sync: Sync, matched: Matched) -> Iterator[Outcome]:
         """The outcomes that are known, and then those of the writes."""
@@ -204,6 +208,14 @@ class Salesforce(Destination):
                 )
             found[one] = _identifier(described, name)
         return found
+
+    def _parents(self, sync: Sync) -> tuple[str, ...]:
+        """The fields that name a record's account, where this user may see them; a Contact's, if nothing was asked."""
+        for one in sync.objects:
+            described = self._described.get(one)
+            if (PARENT in described.fields) if described is not None else one == CONTACT:
+                return (PARENT,)
+        return ()
 
     def _is_key(self, object_name: str, name: str) -> bool:
         """Whether records can be upserted by this field, as far as anything was asked yet."""

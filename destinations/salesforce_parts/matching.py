@@ -14,6 +14,9 @@ from destinations.salesforce_parts.soql import ID, LEAD, Identifier, id_key
 from syncer.change import Change, Outcome, Value, accepted, deferred, rejected
 from syncer.mapping import Sync
 
+PARENT = "AccountId"
+"""The field that names a record's account, which the service locks while it writes the record."""
+
 
 @dataclass(slots=True)
 class Matched:
@@ -36,9 +39,17 @@ def match_by_id(sync: Sync, changes: Sequence[Change]) -> Matched:
 
 
 def match_by_field(
-    client: Client, sync: Sync, identifier: Identifier, *, is_key: bool, changes: Sequence[Change]
+    client: Client,
+    sync: Sync,
+    identifier: Identifier,
+    *,
+    is_key: bool,
+    changes: Sequence[Change],
+    parents: Sequence[str] = (),
 ) -> Matched:
     """Rows of a sync that matches by another field; `is_key` says that records can be upserted by it.
+
+    `parents` are the fields that name the account of a record, to be asked for in look-ups.
 
     Raises DestinationUnusable, and whatever the client raises.
     """
@@ -51,7 +62,7 @@ def match_by_field(
         else:
             sought.append(change)
     absent = []
-    for change, records in _looked_up(client, sync, identifier, sought, matched):
+    for change, records in _looked_up(client, sync, identifier, sought, matched, parents=parents):
         if len(records) == 1:
             matched.updates.append(row_for(sync.object, change, change.fields, records[0]))
         elif records:
@@ -66,13 +77,23 @@ def match_by_field(
     if sync.object == LEAD:
         absent = _unconverted(client, sync, identifier, absent, matched)
     matched.creates += [Row(change, _keyed(sync, identifier, change)) for change in absent]
+    matched.updates.sort(key=togetherness)
     return matched
+
+
+def togetherness(row: Row) -> tuple[str, str]:
+    """The order in which rows travel: one type in one piece, and in it the children of one account side by side.
+
+    An update locks the record and its account, so children that travel apart lock each other out.
+    https://salesforce.stackexchange.com/questions/235016
+    """
+    return str(row.record["attributes"]["type"]), row.parent
 
 
 def row_for(object_name: str, change: Change, fields: Mapping[str, Value], found: Mapping[str, Any]) -> Row:
     """The row that writes these fields into a record that a look-up found."""
     body = record(object_name, fields) | {"id": found[ID]}
-    return Row(change, body, found[ID], was_looked_up=True)
+    return Row(change, body, found[ID], was_looked_up=True, parent=str(found.get(PARENT) or ""))
 
 
 def is_upserted(sync: Sync, change: Change, *, is_key: bool) -> bool:
@@ -113,11 +134,12 @@ def _looked_up(
     changes: Sequence[Change],
     matched: Matched,
     *,
+    parents: Sequence[str] = (),
     is_converted: bool = False,
 ) -> list[tuple[Change, list[Mapping[str, Any]]]]:
     """Each change with its records. Changes whose look-up is to be asked again later are told apart."""
     wanted = {change.key: change.match[identifier.name] for change in changes}
-    found = look_up(client, sync.object, identifier, wanted, is_converted=is_converted)
+    found = look_up(client, sync.object, identifier, wanted, fields=parents, is_converted=is_converted)
     matched.outcomes += [
         unanswered(change, found.refused[change.key]) for change in changes if change.key in found.refused
     ]

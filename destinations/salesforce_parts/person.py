@@ -20,7 +20,7 @@ from typing import Any
 from destinations.salesforce_parts.client import Client, Refusal
 from destinations.salesforce_parts.collections import Row, record
 from destinations.salesforce_parts.finding import look_up
-from destinations.salesforce_parts.matching import Matched, ambiguous, missing, row_for, sole, unanswered
+from destinations.salesforce_parts.matching import Matched, ambiguous, missing, row_for, sole, togetherness, unanswered
 from destinations.salesforce_parts.soql import ID, IS_CONVERTED, LEAD, Identifier, Lookup, lookups
 from syncer.change import Change, Value, accepted
 from syncer.errors import Problem
@@ -76,10 +76,10 @@ def refuse_objects(sync: Sync) -> Iterable[Problem]:
         yield Problem("create_as", 'Nothing is created; set missing = "create" too, or leave `create_as` out.')
 
 
-def person_lookups(identifiers: Mapping[str, Identifier], texts: Sequence[str]) -> list[Lookup]:
+def person_lookups(identifiers: Mapping[str, Identifier], texts: Sequence[str], parents: Sequence[str]) -> list[Lookup]:
     """The queries that find these people, as long as nobody's lead was converted."""
     return [
-        *lookups(CONTACT, identifiers[CONTACT], texts),
+        *lookups(CONTACT, identifiers[CONTACT], texts, fields=parents),
         *lookups(LEAD, identifiers[LEAD], texts, fields=LEAD_FIELDS, is_converted=None),
     ]
 
@@ -91,21 +91,22 @@ def find_people(
     wanted: Mapping[str, str],
     *,
     fields: Sequence[str] = (),
+    parents: Sequence[str] = (),
     is_whole: bool = False,
 ) -> People:
-    """The person for each key's value, with these fields.
+    """The person for each key's value, with these fields, and those that name the account of a Contact.
 
     `is_whole` says that the mapped fields are needed of every Contact whose lead was converted; of a Contact that is
     known by its lead only they are read in any case. Raises DestinationUnusable, and whatever the client raises.
     """
     # In this order: who is converted between the two queries is then seen as converted, and not as always there.
-    contacts = look_up(client, CONTACT, identifiers[CONTACT], wanted, fields=fields)
+    contacts = look_up(client, CONTACT, identifiers[CONTACT], wanted, fields=(*fields, *parents))
     leads = look_up(client, LEAD, identifiers[LEAD], wanted, fields=(*fields, *LEAD_FIELDS), is_converted=None)
     people = People(refused=contacts.refused | leads.refused)
     for key in wanted:
         if key not in people.refused:
             people.found[key] = _person(sync, contacts.records[key], leads.records[key])
-    _read_contacts(client, sync, people, is_whole=is_whole)
+    _read_contacts(client, sync, people, parents, is_whole=is_whole)
     return people
 
 
@@ -119,7 +120,7 @@ def _person(sync: Sync, contacts: Sequence[Mapping[str, Any]], leads: Sequence[M
     return Person(CONTACT, (), bool(converted), tuple(moved_to))
 
 
-def _read_contacts(client: Client, sync: Sync, people: People, *, is_whole: bool) -> None:
+def _read_contacts(client: Client, sync: Sync, people: People, parents: Sequence[str], *, is_whole: bool) -> None:
     """Read the Contacts of converted leads by their Ids, and put them in the place of what was known of them."""
     ids: dict[str, tuple[str, ...]] = {}
     for key, person in people.found.items():
@@ -130,7 +131,8 @@ def _read_contacts(client: Client, sync: Sync, people: People, *, is_whole: bool
     wanted = {contact_id: contact_id for several in ids.values() for contact_id in several}
     if not wanted:
         return
-    contacts = look_up(client, CONTACT, Identifier(ID), wanted, fields=[field.name for field in sync.fields])
+    fields = [*(field.name for field in sync.fields), *parents]
+    contacts = look_up(client, CONTACT, Identifier(ID), wanted, fields=fields)
     for key, several in ids.items():
         refusal = next((contacts.refused[one] for one in several if one in contacts.refused), None)
         if refusal is not None:
@@ -143,14 +145,20 @@ def _read_contacts(client: Client, sync: Sync, people: People, *, is_whole: bool
 
 
 def match_person(
-    client: Client, sync: Sync, identifiers: Mapping[str, Identifier], changes: Sequence[Change], holds: Holds
+    client: Client,
+    sync: Sync,
+    identifiers: Mapping[str, Identifier],
+    changes: Sequence[Change],
+    holds: Holds,
+    parents: Sequence[str] = (),
 ) -> Matched:
     """Rows of a sync whose records are Contacts or Leads. Raises as `find_people` does."""
     matched = Matched()
     (name,) = sync.match
     folded = {change.key: identifiers[CONTACT].fold(change.match[name]) for change in changes}
     sought = sole(sync, changes, folded, matched)
-    people = find_people(client, sync, identifiers, {one.key: one.match[name] for one in sought}, is_whole=True)
+    wanted = {change.key: change.match[name] for change in sought}
+    people = find_people(client, sync, identifiers, wanted, parents=parents, is_whole=True)
     targets: dict[str, Person] = {}
     for change in sought:
         if change.key in people.refused:
@@ -176,8 +184,7 @@ def match_person(
         found = person.records[0]
         fields = {**_lacking(change, found, holds), **change.fields} if person.was_converted else change.fields
         matched.updates.append(row_for(person.object_name, change, fields, found))
-    # One request takes several types, but not in a pattern that changes all the time.
-    matched.updates.sort(key=lambda row: str(row.record["attributes"]["type"]))
+    matched.updates.sort(key=togetherness)
     return matched
 
 

@@ -604,15 +604,31 @@ def test_types_of_a_collection_come_in_chunks(caller: Caller) -> None:
 
 def test_somebody_else_may_come_in_between(caller: Caller) -> None:
     """What somebody else does just before a call is applied happens once, and the call then finds it."""
-    record_id = caller.standin.put("Contact", LastName="Ada", Title="Countess")
-    caller.standin.meanwhile = lambda: caller.standin.org.update("Contact", record_id, {"Title": "Lady"})
-    for name in ("Ada L", "Ada K"):
-        caller.collect("PATCH", COLLECTION, {"id": record_id, "LastName": name})
-        caller.standin.org.update("Contact", record_id, {"Department": caller.standin.records("Contact")[0]["Title"]})
-        caller.standin.org.update("Contact", record_id, {"Title": "Countess"})
+    ids = [caller.standin.put("Contact", LastName=name) for name in ("Ada", "Bob")]
+    caller.standin.meanwhile = lambda: caller.standin.org.delete("Contact", ids[0])
 
-    assert None is caller.standin.meanwhile
-    assert "Countess" == caller.standin.records("Contact")[0]["Department"]
+    assert ["ENTITY_IS_DELETED", ""] == item_codes(
+        caller.collect("PATCH", COLLECTION, *({"id": record_id, "Title": "Dr"} for record_id in ids))
+    )
+    assert [""] == item_codes(caller.collect("PATCH", COLLECTION, {"id": ids[1], "Title": "Lord"}))
+    assert ["Bob"] == [record["Name"] for record in caller.standin.records("Contact")]
+
+
+def test_a_locked_account_locks_its_contacts(caller: Caller) -> None:
+    """Somebody who holds an account holds its contacts too, for as many tries as was said; others are free."""
+    account = caller.standin.put("Account", Name="Acme")
+    ids = [
+        caller.standin.put("Contact", LastName="Ada", AccountId=account),
+        caller.standin.put("Contact", LastName="B"),
+    ]
+    caller.standin.org.locked[account] = 2
+
+    def collected() -> list[str]:
+        return item_codes(caller.collect("PATCH", COLLECTION, *({"id": one, "Title": "Dr"} for one in ids)))
+
+    assert ["UNABLE_TO_LOCK_ROW", ""] == collected()
+    assert (400, "UNABLE_TO_LOCK_ROW") == code(caller.ask("PATCH", f"{CONTACT}/{ids[0]}", json={"Title": "Dr"}))
+    assert ["", ""] == collected()
 
 
 def test_converted_locked_and_duplicate_records(caller: Caller) -> None:

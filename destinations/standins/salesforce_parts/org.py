@@ -24,7 +24,8 @@ class Org:
         self.records: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in self.objects}
         self.deleted: set[str] = set()
         self.locked: dict[str, int] = {}
-        """Id → how many writes still find the record locked; the key "*" is every record."""
+        """Id → how many writes still find the record, or a record of that account, locked; the key "*" is every
+        record."""
         self.duplicate_emails: set[str] = set()
         """Emails for which an alerting duplicate rule fires at creation."""
         self.touched: dict[str, set[str]] = {}
@@ -74,8 +75,7 @@ class Org:
         kind = self.objects[name]
         kept = kind.accept(dict(values), is_new=False)
         record = self.find(name, record_id)
-        if record["Id"] in self.locked or "*" in self.locked:
-            self._locked(record["Id"])
+        self._lock(record)
         if record.get("IsConverted"):
             raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         self._unique(kind, kept, record["Id"])
@@ -151,14 +151,18 @@ class Org:
                     [name],
                 )
 
-    def _locked(self, record_id: str) -> None:
-        key = record_id if record_id in self.locked else "*"
-        self.locked[key] -= 1
-        if self.locked[key] <= 0:
-            del self.locked[key]
-        raise RecordError(
-            "UNABLE_TO_LOCK_ROW", f"unable to obtain exclusive access to this record or 1 records: {record_id}"
-        )
+    def _lock(self, record: Mapping[str, Any]) -> None:
+        """Raises RecordError while somebody else holds the record or its account."""
+        for key in (record["Id"], record.get("AccountId"), "*"):
+            if key not in self.locked:
+                continue
+            self.locked[key] -= 1
+            if self.locked[key] <= 0:
+                del self.locked[key]
+            raise RecordError(
+                "UNABLE_TO_LOCK_ROW",
+                f"unable to obtain exclusive access to this record or 1 records: {record['Id'] if key == '*' else key}",
+            )
 
     def _touch(self, record_id: str, fields: set[str]) -> None:
         self.touched.pop(record_id, None)

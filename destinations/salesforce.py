@@ -22,13 +22,13 @@ from destinations.salesforce_parts import checking
 from destinations.salesforce_parts.client import Client
 from destinations.salesforce_parts.collections import RECORDS_MAX, create, update, upsert, write
 from destinations.salesforce_parts.comparing import is_same
-from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
+from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, daily_requests, describe, object_names
 from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
 from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.salesforce_parts.soql import ID, LEAD, Identifier, lookups
 from syncer.change import Change, Outcome, Value
-from syncer.destination import Destination, Limits, Pace, ValueLimit
+from syncer.destination import Allowance, Destination, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
 from syncer.transport import Transport
@@ -166,6 +166,11 @@ class Salesforce(Destination):
         """Whether the field holds this value, in the form that the service gives it."""
         described = self._described.get(sync.object)
         return is_same(value, held, described.fields.get(name) if described else None)
+
+    def allowance(self) -> Allowance:
+        """The requests that the org may still make in 24 hours, without those that `quota_reserve` leaves to others."""
+        usage = daily_requests(self._client)
+        return Allowance(usage.used, usage.allowed, self.settings.quota_reserve)
 
     def _push_people(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         """As `push`; who was converted or merged between look-up and write is looked up once more."""

@@ -50,6 +50,8 @@ class SalesforceStandIn(StandIn):
         """The address that token answers name; empty, it is this stand-in's own."""
         self.requests_used = 0
         self.requests_allowed = 100_000
+        self.limit_info: str | None = "api-usage={used}/{allowed}"
+        """The header on every answer; None for none."""
         self.page_size = 2_000
         self.locators_expire = False
         """Whether a query's next page is always gone."""
@@ -137,7 +139,9 @@ class SalesforceStandIn(StandIn):
         except RecordError as error:
             status = 404 if error.code in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY") else 400
             answer = Answer(status, [{"message": error.message, "errorCode": error.code, "fields": error.fields}])
-        usage = f"api-usage={self.requests_used}/{self.requests_allowed}"
+        if self.limit_info is None:
+            return answer
+        usage = self.limit_info.format(used=self.requests_used, allowed=self.requests_allowed)
         return Answer(answer.status, answer.content, {**answer.headers, "Sforce-Limit-Info": usage})
 
     def _data(self, request: Request) -> Answer:

@@ -872,9 +872,9 @@ def test_a_retired_version_is_named(standin: SalesforceStandIn, open_destination
 def test_used_up_requests_stop(standin: SalesforceStandIn, open_destination: Open) -> None:
     """The daily limit stops the destination, and the sentence says how much was used."""
     put_contacts(standin, 1)
-    standin.requests_allowed = 2
+    standin.requests_used = standin.requests_allowed = 2
 
-    with pytest.raises(DestinationUnusable, match=r"REQUEST_LIMIT_EXCEEDED.*\(2/2\)"):
+    with pytest.raises(DestinationUnusable, match=r"REQUEST_LIMIT_EXCEEDED.*\(2 of 2\)"):
         list(open_destination().push(a_sync(), [for_user(0)]))
 
 

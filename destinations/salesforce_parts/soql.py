@@ -21,7 +21,8 @@ ID = "Id"
 LEAD = "Lead"
 IS_CONVERTED = "IsConverted"
 QUERY = "a query"
-VALUES_MAX = 100
+VALUES_MAX = 200
+"""Values in one query: a whole batch, as long as they are short."""
 QUERY_BYTES_MAX = 8_000
 """Of the query as it stands in the address, percent-encoded. The service takes 16,384 bytes with all headers."""
 

@@ -527,8 +527,8 @@ def test_counts_its_requests(
 
 
 def test_look_ups_stay_within_both_limits() -> None:
-    """At most 100 values and 8,000 encoded bytes go into a query, and each value is asked for once."""
-    short = lookups("Contact", Identifier("Email"), [f"{number}@example.com" for number in range(250)])
+    """At most 200 values and 8,000 encoded bytes go into a query, and each value is asked for once."""
+    short = lookups("Contact", Identifier("Email"), [f"{number}@example.com" for number in range(450)])
     wide = lookups("Contact", Identifier("Email"), [f"{'東' * 100}{number}" for number in range(100)])
     same = lookups("Contact", Identifier("Email"), ["A@b.co", "a@B.CO"])
 

@@ -25,9 +25,10 @@ from destinations.salesforce_parts.comparing import is_same
 from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, daily_requests, describe, object_names
 from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
+from destinations.salesforce_parts.reading import read_records
 from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.salesforce_parts.soql import ID, LEAD, Identifier, lookups
-from syncer.change import Change, Outcome, Value
+from syncer.change import Change, Held, Outcome, Value, Wanted
 from syncer.destination import Allowance, Destination, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
@@ -161,6 +162,23 @@ class Salesforce(Destination):
                 self._client, sync, identifier, is_key=is_key, changes=changes, parents=self._parents(sync)
             )
         yield from self._write(sync, matched)
+
+    def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
+        """By query, hundreds at a time; of a person the Contact first, and the one that a converted lead became."""
+        identifiers = self._identifiers(sync)
+        hidden = [
+            f"{name}.{field.name}"
+            for name in sync.objects
+            if (described := self._description(name)) is not None
+            for field in sync.fields
+            if field.name not in described.fields
+        ]
+        if hidden:
+            raise DestinationUnusable(
+                f"{self.title} does not show {', '.join(hidden)} to this user, so nothing can be read back. "
+                "Mend the mapping or the user's field rights; `syncer check` shows which."
+            )
+        yield from read_records(self._client, sync, identifiers, records)
 
     def holds(self, sync: Sync, name: str, value: Value, held: object) -> bool:
         """Whether the field holds this value, in the form that the service gives it."""

@@ -9,6 +9,7 @@ collections   up to 200 records per request, and what each answer means
 finding       look-ups asked, and what it means when one is refused
 matching      which record each change is for, of one object
 person        the same where a record is a Contact or a Lead, also after a conversion
+reading       what records hold, read back by the hundreds
 comparing     whether what the service gives back is a value of ours
 checking      a mapping held against the org's own description
 """

@@ -28,6 +28,8 @@ class Org:
         record."""
         self.duplicate_emails: set[str] = set()
         """Emails for which an alerting duplicate rule fires at creation."""
+        self.keeps_precision = True
+        """Whether digits behind a number field's own, and milliseconds, are kept; no public document says it."""
         self.touched: dict[str, set[str]] = {}
         """Id → fields that the newest write changed; the newest write is the last."""
         self._number = 0
@@ -117,7 +119,7 @@ class Org:
         return contact_id
 
     def _write(self, name: str, record: dict[str, Any], values: Mapping[str, Any]) -> None:
-        record.update(values)
+        record.update(values if self.keeps_precision else self.objects[name].cut(values))
         # People's name is put together from its parts and cannot be written.
         if "LastName" in record:
             record["Name"] = " ".join(part for part in (record["FirstName"], record["LastName"]) if part)

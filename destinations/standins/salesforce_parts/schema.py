@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,17 @@ class ObjectType:
         if absent:
             raise RecordError("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(absent)}]", absent)
         return kept
+
+    def cut(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values without the digits and milliseconds that a strict reading of their fields leaves no room for."""
+        found = dict(values)
+        for name, value in values.items():
+            rule = self.fields[name]
+            if rule["type"] in NUMBERS and value is not None:
+                found[name] = round(value, rule["scale"])
+            elif rule["type"] == "datetime" and value is not None:
+                found[name] = re.sub(r"\.\d{3}", ".000", value)
+        return found
 
     def shown(self, record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """Fields of a record as answers give them: a number of a field that takes fractions always has one."""

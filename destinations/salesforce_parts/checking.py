@@ -6,10 +6,12 @@ import datetime
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
+from destinations.salesforce_parts.comparing import REFERENCES
 from destinations.salesforce_parts.description import NUMBERS, FieldDescription, ObjectDescription
 from destinations.salesforce_parts.person import LEAD_FIELDS
-from destinations.salesforce_parts.soql import ID, LEAD
+from destinations.salesforce_parts.soql import ID, LEAD, id_key
 from syncer.errors import Problem
 from syncer.mapping import Field, FieldType, Scalar, Sync
 
@@ -138,22 +140,59 @@ def _unfit(field: Field, found: FieldDescription) -> Iterator[str]:
     is_as_it_was = field.bands is None and field.map is None
     if is_as_it_was and field.digits is not None and found.type in NUMBERS and field.digits > found.scale:
         yield f"digits = {field.digits}, but {found.name} keeps {found.scale}; set digits = {found.scale}."
-    texts = _texts(field)
-    if found.type in TEXTS and found.length:
-        for text in texts:
-            if len(text) > found.length:
-                yield (
-                    f"{text!r} has {len(text)} characters and {found.name} holds {found.length}; write a shorter one."
-                )
+    yield from _unfit_numbers(field, found)
+    yield from _unfit_texts(field, found)
+
+
+def _unfit_numbers(field: Field, found: FieldDescription) -> Iterator[str]:
+    """Sentences on the numbers that the mapping itself names."""
+    if found.type not in NUMBERS:
+        return
+    for number in _named(field, int, float):
+        whole_digits = len(str(abs(int(number))))
+        if found.whole_digits and whole_digits > found.whole_digits:
+            yield (
+                f"{number} has {whole_digits} digits before the point and {found.name} holds {found.whole_digits}; "
+                "write a smaller one, or widen the field at Salesforce."
+            )
+        elif round(number, found.scale) != number:
+            yield f"{number} has more digits behind the point than {found.name} keeps, {found.scale}; write fewer."
+
+
+def _unfit_texts(field: Field, found: FieldDescription) -> Iterator[str]:
+    """Sentences on the texts that the mapping itself names, which bands do too; an empty one is sent as null."""
+    if found.type not in TEXTS:
+        return
+    texts = [text for text in _named(field, str) if text]
+    if field.bands is not None and field.map is None:
+        texts += [name for name, _ in field.bands]
+    if found.type in REFERENCES:
+        strangers = [text for text in texts if id_key(text) is None]
+        if strangers:
+            yield (
+                f"{found.name} points to another record, and {', '.join(map(repr, strangers))} is no Id; "
+                "write one of 15 or 18 characters."
+            )
+        return
+    for text in texts:
+        if len(text) > found.length > 0:
+            yield f"{text!r} has {len(text)} characters and {found.name} holds {found.length}; write a shorter one."
     if found.is_restricted and found.choices:
         allowed = {choice.casefold() for choice in found.choices}
         strangers = [text for text in texts if not _choices(text, found) <= allowed]
         if strangers:
             listed = ", ".join(repr(choice) for choice in found.choices[:12])
+            meant = "".join(_meant(text, found.choices) for text in strangers)
             yield (
-                f"The picklist {found.name} does not have {', '.join(map(repr, strangers))}; it has {listed}. "
+                f"The picklist {found.name} does not have {', '.join(map(repr, strangers))}; it has {listed}.{meant} "
                 "Add the missing values at Salesforce, or mend the mapping."
             )
+
+
+def _named(field: Field, *kinds: type) -> list[Any]:
+    """The values of these types that the mapping itself names; booleans are no numbers."""
+    values = [field.value, field.default, *(field.map or {}).values()]
+    return [value for value in values if type(value) in kinds]
 
 
 def _sent(field: Field) -> FieldType | None:
@@ -213,16 +252,6 @@ def _type_of(value: Scalar) -> FieldType:
         # 41.0 leaves as 41.
         return "integer"
     return TYPES.get(type(value), "date")
-
-
-def _texts(field: Field) -> list[str]:
-    """The texts that the mapping itself names; an empty one is sent as null."""
-    named: list[object] = [field.value, field.default]
-    if field.map is not None:
-        named += field.map.values()
-    elif field.bands is not None:
-        named += [name for name, _ in field.bands]
-    return [text for text in named if isinstance(text, str) and text]
 
 
 def _meant(name: str, names: Iterable[str]) -> str:

@@ -103,7 +103,7 @@ class Client:
     """One destination's requests. Thread-safe: the library's objects are kept one per thread."""
 
     def __init__(self, settings: SalesforceSettings, transport: Transport) -> None:
-        self._version = settings.api_version
+        self.version = settings.api_version
         self._reserve = settings.quota_reserve
         self._transport = transport
         self._login = Login(settings, transport)
@@ -147,6 +147,18 @@ class Client:
             raise unreadable(call)
         return answer
 
+    def versions(self) -> list[str]:
+        """The API versions that the instance knows, oldest first; none when it does not say. Needs no token.
+
+        https://developer.salesforce.com/docs/platform/api-rest/guide/resources-versions.html
+        """
+        try:
+            answer = self._transport.session().get(f"{self._login.token().base_url}/services/data/").json()
+            return [str(one["version"]) for one in answer]
+        except (ServiceUnavailable, ValueError, KeyError, TypeError):
+            # It is asked for a sentence's sake, which is as true without it.
+            return []
+
     def unusable(self, refusal: Refusal) -> DestinationUnusable:
         """The error for a refusal that no record is to blame for."""
         code, status = refusal.code, refusal.status
@@ -182,7 +194,7 @@ class Client:
             session.mount("https://", _Door(self._transport, token.base_url))
             session.hooks["response"].append(self._note_usage)
             self._local.library = Salesforce(
-                session_id=token.text, instance=NOWHERE, version=self._version, session=session
+                session_id=token.text, instance=NOWHERE, version=self.version, session=session
             )
             self._local.token = token
         library: Salesforce = self._local.library

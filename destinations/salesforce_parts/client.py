@@ -162,7 +162,9 @@ class Client:
     def unusable(self, refusal: Refusal) -> DestinationUnusable:
         """The error for a refusal that no record is to blame for."""
         code, status = refusal.code, refusal.status
-        if code in SENTENCES:
+        if code == "REQUEST_LIMIT_EXCEEDED" and self.usage is not None and self.usage.used < self.usage.allowed:
+            sentence = SENTENCES[CONCURRENT]
+        elif code in SENTENCES:
             sentence = SENTENCES[code].format(usage=f" ({self.usage})" if self.usage is not None else "")
         else:
             sentence = SENTENCES.get(status, "Run `syncer check` to see what it dislikes.")
@@ -216,8 +218,11 @@ class Client:
             )
 
 
+CONCURRENT = "REQUEST_LIMIT_EXCEEDED while requests are left"
+"""The same code stands for the limit of long requests at the same time."""
 SENTENCES: Mapping[str | int, str] = {
-    "REQUEST_LIMIT_EXCEEDED": "The org's requests of the last 24 hours are used up{usage}; later runs go on by itself.",
+    CONCURRENT: "Too many long requests run at the org at the same time; later runs go on by themselves.",
+    "REQUEST_LIMIT_EXCEEDED": "The org's requests of 24 hours are used up{usage}; later runs go on by themselves.",
     "API_DISABLED_FOR_ORG": "This edition of Salesforce has no API; it can be bought.",
     "API_CURRENTLY_DISABLED": "The org's API is switched off; ask its administrator.",
     "TXN_SECURITY_METERING_ERROR": "A transaction security policy of the org forbids it; ask its administrator.",

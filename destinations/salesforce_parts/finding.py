@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,12 @@ from destinations.salesforce_parts.client import Client, Refusal
 from destinations.salesforce_parts.collections import DECISIONS, Decision
 from destinations.salesforce_parts.description import refused_read
 from destinations.salesforce_parts.login import TITLE
-from destinations.salesforce_parts.soql import QUERY, Identifier, find, lookups
+from destinations.salesforce_parts.soql import QUERY, Identifier, Lookup, find, lookups
 from syncer.errors import DestinationUnusable
+
+QUERY_TIMEOUT = "QUERY_TIMEOUT"
+HALVED_MIN = 50
+"""Values of a query that is worth asking in halves; where fewer take too long, it is not their number."""
 
 
 @dataclass(slots=True)
@@ -33,18 +37,29 @@ def look_up(
     fields: Sequence[str] = (),
     is_converted: bool | None = False,
 ) -> Found:
-    """The records for each key's value; options as those of `lookups`.
+    """The records for each key's value; options as those of `lookups`. What takes too long is asked in halves.
 
     Raises DestinationUnusable when no later run could do better, and whatever the client raises.
     """
     records: dict[str, list[Mapping[str, Any]]] = {}
     refused: dict[str, Refusal] = {}
-    for lookup in lookups(object_name, identifier, wanted.values(), fields=fields, is_converted=is_converted):
+
+    def queries(texts: Iterable[str]) -> list[Lookup]:
+        return lookups(object_name, identifier, texts, fields=fields, is_converted=is_converted)
+
+    waiting = queries(wanted.values())
+    while waiting:
+        lookup = waiting.pop(0)
         try:
             records |= find(client, identifier, lookup)
         except Refusal as refusal:
+            texts = list(lookup.texts.values())
+            if refusal.code == QUERY_TIMEOUT and len(texts) >= HALVED_MIN:
+                middle = len(texts) // 2
+                waiting += [*queries(texts[:middle]), *queries(texts[middle:])]
+                continue
             _raise_if_lasting(client, object_name, identifier, refusal, has_fields=bool(fields))
-            refused |= dict.fromkeys(lookup.folded, refusal)
+            refused |= dict.fromkeys(lookup.texts, refusal)
     found = Found()
     for key, text in wanted.items():
         value = identifier.fold(text)

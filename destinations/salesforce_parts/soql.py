@@ -70,8 +70,8 @@ class Lookup:
     """One query for many values of one field."""
 
     soql: str
-    folded: frozenset[str]
-    """The values it asks for, folded."""
+    texts: Mapping[str, str]
+    """The values it asks for: folded → as they came."""
 
 
 def lookups(
@@ -102,20 +102,25 @@ def lookups(
             rest=rest,
         )
 
-    values = {identifier.fold(text): identifier.value(text) for text in texts if identifier.can_be(text)}
+    sought = {identifier.fold(text): text for text in texts if identifier.can_be(text)}
     room = QUERY_BYTES_MAX - len(quote_plus(soql([])))
     found: list[Lookup] = []
-    piece: dict[str, str | int | float] = {}
+    piece: dict[str, str] = {}
     taken = 0
-    for folded, value in values.items():
-        weight = len(quote_plus(format_soql("{}", value) + ","))
+
+    def cut() -> None:
+        found.append(Lookup(soql([identifier.value(text) for text in piece.values()]), dict(piece)))
+        piece.clear()
+
+    for folded, text in sought.items():
+        weight = len(quote_plus(format_soql("{}", identifier.value(text)) + ","))
         if piece and (len(piece) == VALUES_MAX or taken + weight > room):
-            found.append(Lookup(soql(piece.values()), frozenset(piece)))
-            piece, taken = {}, 0
-        piece[folded] = value
+            cut()
+            taken = 0
+        piece[folded] = text
         taken += weight
     if piece:
-        found.append(Lookup(soql(piece.values()), frozenset(piece)))
+        cut()
     return found
 
 

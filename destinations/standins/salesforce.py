@@ -61,6 +61,8 @@ class SalesforceStandIn(StandIn):
         """Whether an unknown field refuses the whole Collections request, or its record alone."""
         self.update_only_status = 404
         """Of a single upsert with `updateOnly=true` that finds no record."""
+        self.heeds_auto_assign = True
+        """Whether `Sforce-Auto-Assign: FALSE` keeps an assignment rule from leads that are written."""
         self.answers_cut = 0
         """How many answers the next Collections calls lack at their end."""
         self.meanwhile: Callable[[], object] | None = None
@@ -308,6 +310,8 @@ class SalesforceStandIn(StandIn):
         for kind, record in zip(kinds, records, strict=True):
             try:
                 answers.append(apply(request, kind, record))
+                if not (self.heeds_auto_assign and request.headers.get("sforce-auto-assign", "").upper() == "FALSE"):
+                    self.org.assign(kind.name, answers[-1]["id"])
             except (RecordError, RequestError) as error:
                 fault = {"statusCode": error.code, "message": error.message, "fields": error.fields or []}
                 answers.append({"success": False, "errors": [fault]})

@@ -532,10 +532,10 @@ def test_look_ups_stay_within_both_limits() -> None:
     wide = lookups("Contact", Identifier("Email"), [f"{'東' * 100}{number}" for number in range(100)])
     same = lookups("Contact", Identifier("Email"), ["A@b.co", "a@B.CO"])
 
-    assert [VALUES_MAX, VALUES_MAX, 50] == [len(lookup.folded) for lookup in short]
-    assert 100 == sum(len(lookup.folded) for lookup in wide)
+    assert [VALUES_MAX, VALUES_MAX, 50] == [len(lookup.texts) for lookup in short]
+    assert 100 == sum(len(lookup.texts) for lookup in wide)
     assert max(len(quote_plus(lookup.soql)) for lookup in wide) in range(QUERY_BYTES_MAX - 1000, QUERY_BYTES_MAX + 1)
-    assert 1 == len(same[0].folded)
+    assert 1 == len(same[0].texts)
 
 
 def test_reads_every_page_of_a_look_up(standin: SalesforceStandIn, open_destination: Open) -> None:

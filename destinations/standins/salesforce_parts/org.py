@@ -28,6 +28,12 @@ class Org:
         record."""
         self.duplicate_emails: set[str] = set()
         """Emails for which an alerting duplicate rule fires at creation."""
+        self.blocked_emails: set[str] = set()
+        """Emails for which a blocking one does, which no header overrules."""
+        self.edits_converted_leads = False
+        """Whether the user has the right to edit leads that were converted."""
+        self.assigned_to: str | None = None
+        """The owner to whom the active assignment rule hands every lead that is written, unless a header forbids it."""
         self.keeps_precision = True
         """Whether digits behind a number field's own, and milliseconds, are kept; no public document says it."""
         self.touched: dict[str, set[str]] = {}
@@ -63,7 +69,8 @@ class Org:
         kind = self.objects[name]
         kept = kind.accept(dict(values), is_new=True)
         self._unique(kind, kept, "")
-        if str(kept.get("Email")).casefold() in self.duplicate_emails and not allow_duplicates:
+        email = str(kept.get("Email")).casefold()
+        if email in self.blocked_emails or (email in self.duplicate_emails and not allow_duplicates):
             raise RecordError("DUPLICATES_DETECTED", "Use one of these records?")
         self._number += 1
         record_id = whole_id(kind.key_prefix + _base62(self._number).rjust(12, "0"))
@@ -78,13 +85,18 @@ class Org:
         kept = kind.accept(dict(values), is_new=False)
         record = self.find(name, record_id)
         self._lock(record)
-        if record.get("IsConverted"):
+        if record.get("IsConverted") and not self.edits_converted_leads:
             raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         self._unique(kind, kept, record["Id"])
         changed = {field for field, value in kept.items() if record[field] != value}
         self._write(name, record, kept)
         self._touch(record["Id"], changed)
         return str(record["Id"])
+
+    def assign(self, name: str, record_id: str) -> None:
+        """What the active assignment rule does to a record that was written."""
+        if name == "Lead" and self.assigned_to is not None:
+            self._write(name, self.records[name][record_id], {"OwnerId": self.assigned_to})
 
     def find(self, name: str, text: str) -> dict[str, Any]:
         """The record of an Id in either spelling. Raises RecordError."""

@@ -23,6 +23,7 @@ FLAGS = (
     *("filterable", "idLookup", "nillable", "restrictedPicklist", "unique", "updateable"),
 )
 NUMBERS = frozenset({"int", "double", "currency", "percent"})
+TEXTS = frozenset({"string", "textarea", "email", "phone", "url", "picklist", "multipicklist"})
 OPAQUE = frozenset({"address", "location", "base64", "anyType", "time"})
 DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)")
 EMAIL = re.compile(r"[^@\s,;<>()]+@[^@\s,;<>()]+\.[A-Za-z]{2,}")
@@ -59,6 +60,8 @@ class ObjectType:
     fields: dict[str, dict[str, Any]]
     is_createable: bool = True
     is_updateable: bool = True
+    keeps_empty_text: bool = False
+    """Whether an empty text stays one, or becomes null; no public document says it."""
     modified: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
 
     def add(self, name: str, type_name: str, **properties: Any) -> None:
@@ -118,7 +121,8 @@ class ObjectType:
                     "verify that it is read/write for your profile or permission set.",
                     [name],
                 )
-            kept[name] = _accepted(rule, value)
+            is_kept = value == "" and self.keeps_empty_text and rule["type"] in TEXTS
+            kept[name] = "" if is_kept else _accepted(rule, value)
         if is_new:
             absent = [
                 rule["name"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from destinations.standins.salesforce import SalesforceStandIn
-from destinations.standins.server import Answer
+from destinations.standins.server import Answer, Request
 from syncer.change import Change, Value
 from syncer.errors import DestinationUnusable
 from syncer.mapping import Field, Sync
@@ -311,6 +311,36 @@ def test_nothing_else_leaves_without_a_conversion(standin: SalesforceStandIn, op
         open_destination().push(a_person_sync(), [ada(held={"Activation_Band__c": "hot"}), bob])
     )
     assert [{"Activation_Score__c": 41.5}] * 2 == written(standin)
+
+
+def test_an_account_that_is_read_anyway_does_not_leave(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """The account is asked for with every Contact, and a mapped one goes along after a conversion only."""
+    account = standin.put("Account", Name="Acme")
+    put(standin, "Contact")
+    sync = a_person_sync(fields=(SCORE, Field(name="AccountId", column="account")))
+
+    assert {"ada": "accepted"} == results(open_destination().push(sync, [ada(held={"AccountId": account})]))
+    assert [{"Activation_Score__c": 41.5}] == written(standin)
+
+
+def test_a_lead_converted_between_two_look_ups_is_seen(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """Converted after the first query of two: the second tells that the state has to be taken along."""
+    lead = put(standin, "Lead")
+    queries = []
+
+    def convert(request: Request) -> bool:
+        if "/query" in request.path:
+            queries.append(request)
+            if len(queries) == 2:
+                standin.org.convert(lead)
+        return False
+
+    standin.trouble("status", when=convert)
+
+    assert {"ada": "accepted"} == results(
+        open_destination().push(a_person_sync(), [ada(held={"Activation_Band__c": "hot"})])
+    )
+    assert [(41.5, "hot")] == held_by(standin, "Contact", "Activation_Score__c", "Activation_Band__c")
 
 
 def test_one_query_reads_all_converted(standin: SalesforceStandIn, open_destination: Open) -> None:

@@ -92,6 +92,7 @@ def test_a_refusal_tells_the_use_too(standin: SalesforceStandIn, open_destinatio
     [
         "api-usage={used}/{allowed}; per-app-api-usage=17/250(appName=x)",
         "per-app-api-usage=17/20(appName=x);api-usage={used}/{allowed}",
+        "per-app-api-usage=19/20;api-usage={used}/{allowed}",
     ],
 )
 def test_other_parts_of_the_header_do_not_matter(

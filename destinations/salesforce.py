@@ -7,7 +7,8 @@ Id                           update by Id                     (refused: Salesfor
 an external id field         look up the Id, update by Id     upsert by that field
 any other field (Email)      look up the Id, update by Id     look up; update what is there, create what is not
 
-Nothing but `missing = "create"` ever creates a record, and a removed row never does.
+Nothing but `missing = "create"` ever creates a record, and a removed row never does. A person who may be a Contact or
+a Lead (`object = ["Contact", "Lead"]`) is always looked up first; see `salesforce_parts/person.py`.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from destinations.salesforce_parts import checking
 from destinations.salesforce_parts.client import Client
 from destinations.salesforce_parts.collections import RECORDS_MAX, create, update, upsert, write
-from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
-from destinations.salesforce_parts.matching import ID, is_upserted, match_by_field, match_by_id
+from destinations.salesforce_parts.comparing import is_same
+from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, daily_requests, describe, object_names
+from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
+from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
+from destinations.salesforce_parts.reading import read_records
 from destinations.salesforce_parts.settings import SalesforceSettings
-from destinations.salesforce_parts.soql import LEAD, Identifier, lookups
-from syncer.change import Change, Outcome
-from syncer.destination import Destination, Limits, Pace, ValueLimit
+from destinations.salesforce_parts.soql import ID, LEAD, Identifier, lookups
+from syncer.change import Change, Held, Outcome, Value, Wanted
+from syncer.destination import Allowance, Destination, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
 from syncer.transport import Transport
@@ -43,6 +47,7 @@ class Salesforce(Destination):
     kind = "salesforce"
     title = "Salesforce"
     settings_type = SalesforceSettings
+    takes_several_objects = True
     settings: SalesforceSettings
 
     def __init__(self, name: str, settings: SalesforceSettings, transport: Transport) -> None:
@@ -65,8 +70,9 @@ class Salesforce(Destination):
     def refuse(self, sync: Sync) -> Iterable[Problem]:
         """Names, the match, and what Salesforce has no safe way for."""
         found = []
-        if not NAME.fullmatch(sync.object):
+        if not all(NAME.fullmatch(name) for name in sync.objects):
             found.append(Problem("object", "Write the object's API name, as Contact or Invoice__c."))
+        found += refuse_objects(sync)
         if len(sync.match) != 1:
             found.append(Problem("match", "Salesforce finds a record by one field; name exactly one."))
         found += [
@@ -100,61 +106,147 @@ class Salesforce(Destination):
             timestamp_unit="millisecond",
             identifiers={name: ValueLimit(characters=IDENTIFIER_CHARACTERS) for name in sync.match},
             caseless=frozenset(sync.match) - {ID},
+            # A Contact that was a Lead may lack what that lead had of us.
+            whole=len(sync.objects) > 1,
         )
 
     def check(self, sync: Sync) -> Iterable[Problem]:
-        """Log in, and hold the mapping against the object's description."""
-        described = self._description(sync.object)
-        if described is None:
-            return [checking.unknown_object(sync, object_names(self._client))]
-        return list(checking.problems(sync, described))
+        """Log in, and hold the mapping against the description of every object that a record may be."""
+        found: list[Problem] = []
+        for name in sync.objects:
+            described = self._description(name)
+            if described is None:
+                found.append(checking.unknown_object(name, object_names(self._client)))
+            else:
+                found += checking.problems(sync, described)
+        return found
 
     def requests(self, sync: Sync, changes: Sequence[Change]) -> int:
         """Look-ups and writes; new leads are looked up among the converted ones too.
 
-        Which records are there is not known yet: new rows count as records to create.
+        Which records are there is not known yet: new rows count as records to create, and nobody's lead as converted.
         """
         if not changes:
             return 0
-        if ID in sync.match:
+        if ID in sync.match and len(sync.objects) == 1:
             return 1
-        described = self._described.get(sync.object)
         name = _match_name(sync)
-        if described is not None and name in described.fields:
-            identifier, is_key = _identifier(described, name)
+        identifiers = {one: _identifier(self._described.get(one), name) for one in sync.objects}
+        if len(sync.objects) > 1:
+            sought, is_key = list(changes), False
+            queries = person_lookups(identifiers, [change.match[name] for change in changes], self._parents(sync))
         else:
-            # Nothing was asked yet. A custom field that is matched by is nearly always an external id.
-            identifier, is_key = Identifier(name), name.endswith("__c")
-        sought = [change for change in changes if not is_upserted(sync, change, is_key=is_key)]
+            is_key = self._is_key(sync.object, name)
+            sought = [change for change in changes if not is_upserted(sync, change, is_key=is_key)]
+            texts = [change.match[name] for change in sought]
+            queries = lookups(sync.object, identifiers[sync.object], texts, fields=self._parents(sync))
         created = [change for change in sought if sync.missing == "create" and change.kind == "new"]
-        queries = lookups(sync.object, identifier, (change.match[name] for change in sought))
-        if sync.object == LEAD:
-            queries += lookups(sync.object, identifier, (change.match[name] for change in created), is_converted=True)
+        if sync.objects == (LEAD,):
+            texts = [change.match[name] for change in created]
+            queries += lookups(LEAD, identifiers[LEAD], texts, is_converted=True)
         writes = (len(sought) < len(changes)) + bool(created) + (len(created) < len(sought))
         return len(queries) + writes
 
     def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         """Find the records; then update, upsert and create with at most one request each."""
+        if len(sync.objects) > 1:
+            yield from self._push_people(sync, changes)
+            return
         name = _match_name(sync)
         if name == ID:
             matched = match_by_id(sync, changes)
         else:
-            described = self._description(sync.object)
-            if described is None or name not in described.fields:
-                raise DestinationUnusable(
-                    f"{self.title} has no {sync.object} with a field {name}, or this user may not see it. "
-                    "Run `syncer check`."
-                )
-            identifier, is_key = _identifier(described, name)
-            matched = match_by_field(self._client, sync, identifier, is_key=is_key, changes=changes)
+            identifier = self._identifiers(sync)[sync.object]
+            is_key = self._is_key(sync.object, name)
+            matched = match_by_field(
+                self._client, sync, identifier, is_key=is_key, changes=changes, parents=self._parents(sync)
+            )
+        yield from self._write(sync, matched)
+
+    def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
+        """By query, hundreds at a time; of a person the Contact first, and the one that a converted lead became."""
+        identifiers = self._identifiers(sync)
+        hidden = [
+            f"{name}.{field.name}"
+            for name in sync.objects
+            if (described := self._description(name)) is not None
+            for field in sync.fields
+            if field.name not in described.fields
+        ]
+        if hidden:
+            raise DestinationUnusable(
+                f"{self.title} does not show {', '.join(hidden)} to this user, so nothing can be read back. "
+                "Mend the mapping or the user's field rights; `syncer check` shows which."
+            )
+        yield from read_records(self._client, sync, identifiers, records)
+
+    def holds(self, sync: Sync, name: str, value: Value, held: object) -> bool:
+        """Whether the field holds this value, in the form that the service gives it."""
+        described = self._described.get(sync.object)
+        return is_same(value, held, described.fields.get(name) if described else None)
+
+    def allowance(self) -> Allowance:
+        """The requests that the org may still make in 24 hours, without those that `quota_reserve` leaves to others."""
+        usage = daily_requests(self._client)
+        return Allowance(usage.used, usage.allowed, self.settings.quota_reserve)
+
+    def _push_people(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
+        """As `push`; who was converted or merged between look-up and write is looked up once more."""
+        moved = []
+        by_key = {change.key: change for change in changes}
+        for outcome in self._write(sync, self._match_people(sync, changes)):
+            if outcome.code in MOVED:
+                moved.append(by_key[outcome.key])
+            else:
+                yield outcome
+        if moved:
+            yield from self._write(sync, self._match_people(sync, moved))
+
+    def _match_people(self, sync: Sync, changes: Sequence[Change]) -> Matched:
+        def holds(name: str, value: Value, held: object) -> bool:
+            return self.holds(sync, name, value, held)
+
+        return match_person(self._client, sync, self._identifiers(sync), changes, holds, self._parents(sync))
+
+    def _write(self, sync: Sync, matched: Matched) -> Iterator[Outcome]:
+        """The outcomes that are known, and then those of the writes."""
         yield from matched.outcomes
         # A score that arrives must not hand a lead to somebody else.
         headers = {"Sforce-Auto-Assign": "FALSE"}
         if self.settings.duplicate_rule_header:
             headers["Sforce-Duplicate-Rule-Header"] = self.settings.duplicate_rule_header
         yield from write(self._client, update(headers), matched.updates)
-        yield from write(self._client, upsert(sync.object, name, headers), matched.upserts)
+        yield from write(self._client, upsert(sync.object, _match_name(sync), headers), matched.upserts)
         yield from write(self._client, create(headers), matched.creates)
+
+    def _identifiers(self, sync: Sync) -> Mapping[str, Identifier]:
+        """Object → how its records are found. Raises DestinationUnusable when the match cannot be seen."""
+        name = _match_name(sync)
+        found = {}
+        for one in sync.objects:
+            described = self._description(one)
+            if described is None or name not in described.fields:
+                raise DestinationUnusable(
+                    f"{self.title} has no {one} with a field {name}, or this user may not see it. Run `syncer check`."
+                )
+            found[one] = _identifier(described, name)
+        return found
+
+    def _parents(self, sync: Sync) -> tuple[str, ...]:
+        """The fields that name a record's account, where this user may see them; a Contact's, if nothing was asked."""
+        for one in sync.objects:
+            described = self._described.get(one)
+            if (PARENT in described.fields) if described is not None else one == CONTACT:
+                return (PARENT,)
+        return ()
+
+    def _is_key(self, object_name: str, name: str) -> bool:
+        """Whether records can be upserted by this field, as far as anything was asked yet."""
+        described = self._described.get(object_name)
+        if described is None or name not in described.fields:
+            # A custom field that is matched by is nearly always an external id.
+            return name.endswith("__c")
+        return described.fields[name].is_external_id
 
     def _description(self, name: str) -> ObjectDescription | None:
         """The object as the org describes it, asked for once."""
@@ -168,7 +260,9 @@ def _match_name(sync: Sync) -> str:
     return next(iter(sync.match))
 
 
-def _identifier(described: ObjectDescription, name: str) -> tuple[Identifier, bool]:
-    """How values of the match are compared, and whether records can be upserted by it."""
+def _identifier(described: ObjectDescription | None, name: str) -> Identifier:
+    """How values of the match are compared; as text without case, where nothing was asked yet."""
+    if described is None or name not in described.fields:
+        return Identifier(name)
     found = described.fields[name]
-    return Identifier(name, found.type in NUMBERS, found.is_case_sensitive), found.is_external_id
+    return Identifier(name, found.type in NUMBERS, found.is_case_sensitive)

@@ -4,7 +4,12 @@ settings      what `[destinations.NAME]` may say
 login         tokens: asked for, shared by the threads, renewed once
 client        requests under `/services/data`, over the vendor's library on our transport
 description   what the org says of its objects and fields
-soql          look-ups of record Ids by another field
+soql          queries that find records by a field's values
 collections   up to 200 records per request, and what each answer means
+finding       look-ups asked, and what it means when one is refused
+matching      which record each change is for, of one object
+person        the same where a record is a Contact or a Lead, also after a conversion
+reading       what records hold, read back by the hundreds
+comparing     whether what the service gives back is a value of ours
 checking      a mapping held against the org's own description
 """

@@ -5,8 +5,13 @@ from __future__ import annotations
 import datetime
 import difflib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
+from destinations.salesforce_parts.comparing import REFERENCES
 from destinations.salesforce_parts.description import NUMBERS, FieldDescription, ObjectDescription
+from destinations.salesforce_parts.person import LEAD_FIELDS
+from destinations.salesforce_parts.soql import ID, LEAD, id_key
 from syncer.errors import Problem
 from syncer.mapping import Field, FieldType, Scalar, Sync
 
@@ -41,24 +46,26 @@ BECOMES: dict[FieldType, frozenset[FieldType]] = {
 TYPES: dict[type, FieldType] = {str: "text", bool: "boolean", int: "integer", float: "number"}
 
 
-def unknown_object(sync: Sync, names: Iterable[str]) -> Problem:
+def unknown_object(name: str, names: Iterable[str]) -> Problem:
     """The problem of an object that is not there, with the likeliest one that is."""
     return Problem(
         "object",
-        f"Salesforce has no object {sync.object}, or this user may not see it.{_meant(sync.object, names)} "
+        f"Salesforce has no object {name}, or this user may not see it.{_meant(name, names)} "
         "Mend `object`, or give the user the right.",
     )
 
 
 def problems(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
-    """What is wrong with the mapping of one object."""
-    creates = sync.missing == "create"
+    """What is wrong with the mapping of one object, which may be one of several."""
+    creates = sync.missing == "create" and described.name == (sync.create_as or sync.object)
     if not described.is_updateable or (creates and not described.is_createable):
         verb = "update or create" if creates else "update"
         yield Problem("object", f"This user may not {verb} {described.name} records; give the user the right.")
     if not described.is_queryable:
         yield Problem("object", f"{described.name} records cannot be looked up; map another object.")
-    yield from _match(sync, described)
+    if len(sync.objects) > 1 and described.name == LEAD:
+        yield from _conversions(described)
+    yield from _match(sync, described, creates=creates)
     for field in sync.fields:
         place = f"fields.{field.name}"
         found = described.fields.get(field.name)
@@ -69,10 +76,13 @@ def problems(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
                 f"{_meant(field.name, described.fields)} Mend the name, or give the user read and edit rights.",
             )
             continue
+        if len(sync.objects) > 1:
+            # One field name stands for a field of each object, so a sentence says of which.
+            found = replace(found, name=f"{described.name}.{field.name}")
         if not found.is_updateable or (creates and not found.is_createable):
-            yield Problem(place, f"{field.name} is read-only for this user; leave it out, or give the edit right.")
+            yield Problem(place, f"{found.name} is read-only for this user; leave it out, or give the edit right.")
         if sync.removed == "clear" and not found.is_nillable:
-            yield Problem(place, f'{field.name} cannot be empty, so set removed = "keep", or leave the field out.')
+            yield Problem(place, f'{found.name} cannot be empty, so set removed = "keep", or leave the field out.')
         yield from (Problem(place, sentence) for sentence in _unfit(field, found))
     if creates:
         mapped = {field.name for field in sync.fields} | set(sync.match)
@@ -85,7 +95,14 @@ def problems(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
                 )
 
 
-def _match(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
+def _conversions(described: ObjectDescription) -> Iterator[Problem]:
+    """Without these a person could not be followed from the lead to the contact."""
+    for name in LEAD_FIELDS:
+        if name not in described.fields:
+            yield Problem("object", f"This user may not see {described.name}.{name}; give the user read rights on it.")
+
+
+def _match(sync: Sync, described: ObjectDescription, *, creates: bool) -> Iterator[Problem]:
     for name in sync.match:
         found = described.fields.get(name)
         if found is None:
@@ -95,13 +112,16 @@ def _match(sync: Sync, described: ObjectDescription) -> Iterator[Problem]:
                 f"{_meant(name, described.fields)} Mend the match, or give the user the right.",
             )
             continue
-        if name == "Id":
+        if name == ID:
             continue
         if found.type not in TEXTS | NUMBERS:
             yield Problem("match", f"{name} is of type {found.type}; match by a text or a number field.")
         if not (found.is_lookup or found.is_filterable):
-            yield Problem("match", f"Records cannot be looked up by {name}; match by Id or an external id field.")
-        if sync.missing == "create" and not found.is_createable:
+            yield Problem(
+                "match",
+                f"{described.name} records cannot be looked up by {name}; match by Id or an external id field.",
+            )
+        if creates and not found.is_createable:
             yield Problem("match", f"{name} is read-only for this user, so records cannot be created with it.")
 
 
@@ -120,22 +140,59 @@ def _unfit(field: Field, found: FieldDescription) -> Iterator[str]:
     is_as_it_was = field.bands is None and field.map is None
     if is_as_it_was and field.digits is not None and found.type in NUMBERS and field.digits > found.scale:
         yield f"digits = {field.digits}, but {found.name} keeps {found.scale}; set digits = {found.scale}."
-    texts = _texts(field)
-    if found.type in TEXTS and found.length:
-        for text in texts:
-            if len(text) > found.length:
-                yield (
-                    f"{text!r} has {len(text)} characters and {found.name} holds {found.length}; write a shorter one."
-                )
+    yield from _unfit_numbers(field, found)
+    yield from _unfit_texts(field, found)
+
+
+def _unfit_numbers(field: Field, found: FieldDescription) -> Iterator[str]:
+    """Sentences on the numbers that the mapping itself names."""
+    if found.type not in NUMBERS:
+        return
+    for number in _named(field, int, float):
+        whole_digits = len(str(abs(int(number))))
+        if found.whole_digits and whole_digits > found.whole_digits:
+            yield (
+                f"{number} has {whole_digits} digits before the point and {found.name} holds {found.whole_digits}; "
+                "write a smaller one, or widen the field at Salesforce."
+            )
+        elif round(number, found.scale) != number:
+            yield f"{number} has more digits behind the point than {found.name} keeps, {found.scale}; write fewer."
+
+
+def _unfit_texts(field: Field, found: FieldDescription) -> Iterator[str]:
+    """Sentences on the texts that the mapping itself names, which bands do too; an empty one is sent as null."""
+    if found.type not in TEXTS:
+        return
+    texts = [text for text in _named(field, str) if text]
+    if field.bands is not None and field.map is None:
+        texts += [name for name, _ in field.bands]
+    if found.type in REFERENCES:
+        strangers = [text for text in texts if id_key(text) is None]
+        if strangers:
+            yield (
+                f"{found.name} points to another record, and {', '.join(map(repr, strangers))} is no Id; "
+                "write one of 15 or 18 characters."
+            )
+        return
+    for text in texts:
+        if len(text) > found.length > 0:
+            yield f"{text!r} has {len(text)} characters and {found.name} holds {found.length}; write a shorter one."
     if found.is_restricted and found.choices:
         allowed = {choice.casefold() for choice in found.choices}
         strangers = [text for text in texts if not _choices(text, found) <= allowed]
         if strangers:
             listed = ", ".join(repr(choice) for choice in found.choices[:12])
+            meant = "".join(_meant(text, found.choices) for text in strangers)
             yield (
-                f"The picklist {found.name} does not have {', '.join(map(repr, strangers))}; it has {listed}. "
+                f"The picklist {found.name} does not have {', '.join(map(repr, strangers))}; it has {listed}.{meant} "
                 "Add the missing values at Salesforce, or mend the mapping."
             )
+
+
+def _named(field: Field, *kinds: type) -> list[Any]:
+    """The values of these types that the mapping itself names; booleans are no numbers."""
+    values = [field.value, field.default, *(field.map or {}).values()]
+    return [value for value in values if type(value) in kinds]
 
 
 def _sent(field: Field) -> FieldType | None:
@@ -195,16 +252,6 @@ def _type_of(value: Scalar) -> FieldType:
         # 41.0 leaves as 41.
         return "integer"
     return TYPES.get(type(value), "date")
-
-
-def _texts(field: Field) -> list[str]:
-    """The texts that the mapping itself names; an empty one is sent as null."""
-    named: list[object] = [field.value, field.default]
-    if field.map is not None:
-        named += field.map.values()
-    elif field.bands is not None:
-        named += [name for name, _ in field.bands]
-    return [text for text in named if isinstance(text, str) and text]
 
 
 def _meant(name: str, names: Iterable[str]) -> str:

@@ -26,6 +26,28 @@ NOWHERE = "instance.invalid"
 """The host that the library believes in; a name that can never resolve, should a request miss the door."""
 
 
+USAGE = re.compile(r"(?:^|;)\s*api-usage=(\d{1,12})/(\d{1,12})(?=\s*(?:;|$))")
+"""In the header of every answer; other parts may stand beside it.
+
+https://developer.salesforce.com/docs/platform/api-rest/guide/headers-api-usage.html
+"""
+
+DATA = ("query", "composite/")
+"""Beginnings of the paths that are not asked for any more near the daily limit. What costs one request a run, as a
+description or the limits themselves, is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The org's requests of the last 24 hours, ours and everybody's."""
+
+    used: int
+    allowed: int
+
+    def __str__(self) -> str:
+        return f"{self.used:,} of {self.allowed:,}"
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One error of an answer. `code` is free of data; `message` may hold people's data and is never logged."""
@@ -81,12 +103,13 @@ class Client:
     """One destination's requests. Thread-safe: the library's objects are kept one per thread."""
 
     def __init__(self, settings: SalesforceSettings, transport: Transport) -> None:
-        self._version = settings.api_version
+        self.version = settings.api_version
+        self._reserve = settings.quota_reserve
         self._transport = transport
         self._login = Login(settings, transport)
         self._local = threading.local()
-        self.usage = ""
-        """Requests used of those allowed in 24 hours, as the newest answer said it: `18/5000`."""
+        self.usage: Usage | None = None
+        """As the newest answer said it; None before the first, and where none says it."""
 
     def call(
         self,
@@ -100,8 +123,10 @@ class Client:
         """The answer's JSON; None when it is empty. `path` is below the version and percent-encoded.
 
         An expired token is renewed once, and the request repeated once with all its headers. Raises Refusal,
-        DestinationUnusable for a second 401 in a row, and whatever the transport raises.
+        DestinationUnusable for a second 401 in a row or too near to the daily limit, and whatever the transport raises.
         """
+        if path.startswith(DATA):
+            self._spare()
         token = self._login.token()
         try:
             return self._ask(token, method, path, params, json, headers)
@@ -122,11 +147,25 @@ class Client:
             raise unreadable(call)
         return answer
 
+    def versions(self) -> list[str]:
+        """The API versions that the instance knows, oldest first; none when it does not say. Needs no token.
+
+        https://developer.salesforce.com/docs/platform/api-rest/guide/resources-versions.html
+        """
+        try:
+            answer = self._transport.session().get(f"{self._login.token().base_url}/services/data/").json()
+            return [str(one["version"]) for one in answer]
+        except (ServiceUnavailable, ValueError, KeyError, TypeError):
+            # It is asked for a sentence's sake, which is as true without it.
+            return []
+
     def unusable(self, refusal: Refusal) -> DestinationUnusable:
         """The error for a refusal that no record is to blame for."""
         code, status = refusal.code, refusal.status
-        if code in SENTENCES:
-            sentence = SENTENCES[code].format(usage=f" ({self.usage})" if self.usage else "")
+        if code == "REQUEST_LIMIT_EXCEEDED" and self.usage is not None and self.usage.used < self.usage.allowed:
+            sentence = SENTENCES[CONCURRENT]
+        elif code in SENTENCES:
+            sentence = SENTENCES[code].format(usage=f" ({self.usage})" if self.usage is not None else "")
         else:
             sentence = SENTENCES.get(status, "Run `syncer check` to see what it dislikes.")
         return DestinationUnusable(f"{TITLE} refused a request ({status}, {code}). {sentence}")
@@ -157,20 +196,33 @@ class Client:
             session.mount("https://", _Door(self._transport, token.base_url))
             session.hooks["response"].append(self._note_usage)
             self._local.library = Salesforce(
-                session_id=token.text, instance=NOWHERE, version=self._version, session=session
+                session_id=token.text, instance=NOWHERE, version=self.version, session=session
             )
             self._local.token = token
         library: Salesforce = self._local.library
         return library
 
     def _note_usage(self, answer: requests.Response, *_: Any, **__: Any) -> None:
-        found = re.match(r"api-usage=(\d+/\d+)", answer.headers.get("Sforce-Limit-Info", ""))
+        found = USAGE.search(answer.headers.get("Sforce-Limit-Info", ""))
         if found:
-            self.usage = found[1]
+            self.usage = Usage(int(found[1]), int(found[2]))
+
+    def _spare(self) -> None:
+        """Raise DestinationUnusable when what is left of the day's requests is reserved for others."""
+        usage = self.usage
+        if usage is not None and usage.used >= usage.allowed * (1 - self._reserve):
+            raise DestinationUnusable(
+                f"{TITLE}: {usage} requests of the last 24 hours are used, and `quota_reserve` leaves "
+                f"{self._reserve:.0%} of them to others. Wait until some are free again, lower `quota_reserve`, "
+                "or send less at a time with `--max`."
+            )
 
 
+CONCURRENT = "REQUEST_LIMIT_EXCEEDED while requests are left"
+"""The same code stands for the limit of long requests at the same time."""
 SENTENCES: Mapping[str | int, str] = {
-    "REQUEST_LIMIT_EXCEEDED": "The org's requests of the last 24 hours are used up{usage}; later runs go on by itself.",
+    CONCURRENT: "Too many long requests run at the org at the same time; later runs go on by themselves.",
+    "REQUEST_LIMIT_EXCEEDED": "The org's requests of 24 hours are used up{usage}; later runs go on by themselves.",
     "API_DISABLED_FOR_ORG": "This edition of Salesforce has no API; it can be bought.",
     "API_CURRENTLY_DISABLED": "The org's API is switched off; ask its administrator.",
     "TXN_SECURITY_METERING_ERROR": "A transaction security policy of the org forbids it; ask its administrator.",

@@ -39,13 +39,15 @@ class Decision(Enum):
 
 UNKNOWN_EXCEPTION = "UNKNOWN_EXCEPTION"
 """The service broke at this record, and says no more than that."""
+LOCKED = "UNABLE_TO_LOCK_ROW"
+"""Somebody holds the record or its account, for some seconds."""
 
 DECISIONS: Mapping[str, Decision] = {
     "ALL_OR_NONE_OPERATION_ROLLED_BACK": Decision.AGAIN,
     "INVALID_SESSION_ID": Decision.AGAIN,
     "QUERY_TIMEOUT": Decision.AGAIN,
     "SERVER_UNAVAILABLE": Decision.AGAIN,
-    "UNABLE_TO_LOCK_ROW": Decision.AGAIN,
+    LOCKED: Decision.AGAIN,
     UNKNOWN_EXCEPTION: Decision.AGAIN,
     "INVALID_FIELD": Decision.FIELD,
     "INVALID_FIELD_FOR_INSERT_UPDATE": Decision.FIELD,
@@ -63,12 +65,16 @@ https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_calls_
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A change and the record that carries it. `record_id` is set when we know whom it is for."""
+    """A change and the record that carries it. `record_id` is set when we know whom it is for.
+
+    `parent` is the Id of the account that the service locks with the record, where it is known.
+    """
 
     change: Change
     record: Mapping[str, Any]
     record_id: str = ""
     was_looked_up: bool = False
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,7 @@ def _refused_whole(client: Client, refusal: Refusal, piece: Sequence[Row]) -> It
         return
     decision = DECISIONS.get(refusal.code)
     if refusal.status == 409 or decision is Decision.AGAIN:
-        yield from (deferred(row.change, refusal.code, refusal.message) for row in piece)
+        yield from (_again(row, refusal.code, refusal.message) for row in piece)
         return
     if refusal.status in (400, 413) and decision is None:
         yield from (rejected(row.change, refusal.code, refusal.message) for row in piece)
@@ -218,7 +224,14 @@ def _outcome(row: Row, item: Any) -> tuple[Outcome, Fault | None]:
     decision = DECISIONS.get(fault.code)
     if decision is None:
         return rejected(change, fault.code, message), None
-    return deferred(change, fault.code, message), None if decision is Decision.AGAIN else fault
+    if decision is Decision.AGAIN:
+        return _again(row, fault.code, message), None
+    return deferred(change, fault.code, message), fault
+
+
+def _again(row: Row, code: str, message: str) -> Outcome:
+    """Deferred; a locked row is worth another try in this run, together with the others of its account."""
+    return deferred(row.change, code, message, again=row.parent if code == LOCKED else None)
 
 
 def _named(found: Sequence[Fault], piece: Sequence[Row]) -> list[str]:
@@ -230,7 +243,9 @@ def _named(found: Sequence[Fault], piece: Sequence[Row]) -> list[str]:
 
 def _unmapped(fault: Fault, piece: Sequence[Row]) -> DestinationUnusable:
     names = ", ".join(_named([fault], piece)) or "a field"
-    kind = piece[0].record["attributes"]["type"]
+    kinds = {str(row.record["attributes"]["type"]): None for row in piece}
+    # The words of the error tell which, where records of two objects went together.
+    kind = next((kind for kind in kinds if re.search(rf"\b{kind}\b", fault.message)), next(iter(kinds)))
     return DestinationUnusable(
         f"{TITLE} does not let {names} of {kind} be written ({fault.code}): it is unknown, hidden from this user, or "
         "read-only. Mend the mapping or the user's field rights; `syncer check` shows which."

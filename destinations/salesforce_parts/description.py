@@ -10,21 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from destinations.salesforce_parts.client import Client, Refusal, unreadable
+from destinations.salesforce_parts.client import Client, Refusal, Usage, unreadable
+from destinations.salesforce_parts.login import TITLE
+from syncer.errors import DestinationUnusable
 
 DESCRIBE = "a describe call"
 LIST = "the list of objects"
+LIMITS = "the org's limits"
 
 NUMBERS = frozenset({"int", "double", "currency", "percent"})
 
 
 @dataclass(frozen=True, slots=True)
 class FieldDescription:
-    """One field that the user may see. `length` counts characters; `choices` are the active picklist values."""
+    """One field that the user may see. `length` counts characters; `choices` are the active picklist values.
+
+    `whole_digits` are those before a number's point, 0 when nothing says how many; `scale` those behind it.
+    """
 
     name: str
     type: str
     length: int
+    whole_digits: int
     scale: int
     is_nillable: bool
     is_createable: bool
@@ -83,6 +90,9 @@ def object_names(client: Client) -> list[str]:
     try:
         answer = client.read(LIST, "sobjects")
     except Refusal as refusal:
+        if refusal.status == 404:
+            # Every version has this list, so what is not there is the version.
+            raise _unknown_version(client, refusal) from None
         raise refused_read(client, refusal, LIST) from None
     try:
         return [str(one["name"]) for one in answer["sobjects"]]
@@ -90,18 +100,51 @@ def object_names(client: Client) -> list[str]:
         raise unreadable(LIST) from None
 
 
+def daily_requests(client: Client) -> Usage:
+    """The org's requests of the last 24 hours. Raises DestinationUnusable and ServiceUnavailable.
+
+    https://developer.salesforce.com/docs/platform/api-rest/guide/resources-limits.html
+    """
+    try:
+        answer = client.read(LIMITS, "limits")
+    except Refusal as refusal:
+        # A user without the right to see the limits is told of the use all the same, beside the refusal.
+        if client.usage is not None:
+            return client.usage
+        raise refused_read(client, refusal, LIMITS) from None
+    try:
+        allowed, left = answer["DailyApiRequests"]["Max"], answer["DailyApiRequests"]["Remaining"]
+        return Usage(int(allowed) - int(left), int(allowed))
+    except (KeyError, TypeError, ValueError):
+        raise unreadable(LIMITS) from None
+
+
 def refused_read(client: Client, refusal: Refusal, call: str) -> Exception:
     """What to raise for a read that was refused; 200 is an answer that could not be read."""
-    return unreadable(call) if refusal.status == 200 else client.unusable(refusal)
+    if refusal.status == 200:
+        return unreadable(call)
+    return _unknown_version(client, refusal) if refusal.status == 410 else client.unusable(refusal)
+
+
+def _unknown_version(client: Client, refusal: Refusal) -> DestinationUnusable:
+    """The version in the address is too new for the instance (404), or retired (410)."""
+    known = client.versions()
+    one = f"one that it knows: {', '.join(known)}" if known else "one that it knows"
+    return DestinationUnusable(
+        f"{TITLE} does not know version {client.version} of its API at this instance ({refusal.status}). "
+        f"Set `api_version` to {one}."
+    )
 
 
 def _field(one: Mapping[str, Any]) -> FieldDescription:
     choices = [choice for choice in one.get("picklistValues") or [] if choice.get("active", True)]
+    scale = int(one.get("scale") or 0)
     return FieldDescription(
         name=str(one["name"]),
         type=str(one["type"]),
         length=int(one.get("length") or 0),
-        scale=int(one.get("scale") or 0),
+        whole_digits=int(one.get("digits") or 0) or max(0, int(one.get("precision") or 0) - scale),
+        scale=scale,
         is_nillable=one.get("nillable") is True,
         is_createable=one.get("createable") is True,
         is_updateable=one.get("updateable") is True,

@@ -26,7 +26,7 @@ ASSERTION_SECONDS = 180
 """How long a signed JWT is good for; Salesforce takes a few minutes."""
 
 HINTS = {
-    "invalid_grant": "Check `login_url`, the user (also the app's run-as user) and the secrets.",
+    "invalid_grant": "Check `login_url`, the user (also the app's run-as user), the secrets, and this machine's clock.",
     "invalid_client_id": "Check `client_id`.",
     "invalid_client": "Check `client_id` and `client_secret`.",
     "unsupported_grant_type": "Switch this flow on in the External Client App, or choose another `login`.",
@@ -92,11 +92,25 @@ class Login:
         except Stopping:
             raise Stopping from None
         try:
-            self._token = _token(answer)
+            token = _token(answer)
+            self._refuse_rotation(answer)
         except DestinationUnusable as error:
             self._refused = str(error)
             raise
-        return self._token
+        self._token = token
+        return token
+
+    def _refuse_rotation(self, answer: requests.Response) -> None:
+        """Raise DestinationUnusable when the answer brings another refresh token than ours.
+
+        Nothing is remembered between runs, so the next one would begin with a token that is spent.
+        """
+        brought = answer.json().get("refresh_token")
+        if self._settings.refresh_token is not None and brought not in (None, _plain(self._settings.refresh_token)):
+            raise DestinationUnusable(
+                f"{TITLE} gave a new refresh token in the place of the configured one. Switch refresh token rotation "
+                "off in the External Client App and set `refresh_token` anew, or choose another `login`."
+            )
 
 
 def _client_credentials(settings: SalesforceSettings) -> dict[str, str]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from destinations.salesforce_parts.client import Client, Refusal
-from destinations.salesforce_parts.collections import DECISIONS, Decision, Row, record
-from destinations.salesforce_parts.description import refused_read
-from destinations.salesforce_parts.login import TITLE
-from destinations.salesforce_parts.soql import LEAD, QUERY, Identifier, find, id_key, lookups
-from syncer.change import Change, Outcome, accepted, deferred, rejected
-from syncer.errors import DestinationUnusable
+from destinations.salesforce_parts.collections import Row, record
+from destinations.salesforce_parts.finding import look_up
+from destinations.salesforce_parts.soql import ID, LEAD, Identifier, id_key
+from syncer.change import Change, Outcome, Value, accepted, deferred, rejected
 from syncer.mapping import Sync
 
-ID = "Id"
+PARENT = "AccountId"
+"""The field that names a record's account, which the service locks while it writes the record."""
 
 
 @dataclass(slots=True)
@@ -32,45 +32,68 @@ def match_by_id(sync: Sync, changes: Sequence[Change]) -> Matched:
     """Rows of a sync that matches by `Id`; asks nothing."""
     matched = Matched()
     ids = {change.key: change.match[ID] for change in changes}
-    for change in _sole(sync, changes, {key: id_key(text) or text for key, text in ids.items()}, matched):
+    for change in sole(sync, changes, {key: id_key(text) or text for key, text in ids.items()}, matched):
         record_id = ids[change.key]
         matched.updates.append(Row(change, record(sync.object, change.fields) | {"id": record_id}, record_id))
     return matched
 
 
 def match_by_field(
-    client: Client, sync: Sync, identifier: Identifier, *, is_key: bool, changes: Sequence[Change]
+    client: Client,
+    sync: Sync,
+    identifier: Identifier,
+    *,
+    is_key: bool,
+    changes: Sequence[Change],
+    parents: Sequence[str] = (),
 ) -> Matched:
     """Rows of a sync that matches by another field; `is_key` says that records can be upserted by it.
+
+    `parents` are the fields that name the account of a record, to be asked for in look-ups.
 
     Raises DestinationUnusable, and whatever the client raises.
     """
     matched = Matched()
     folded = {change.key: identifier.fold(change.match[identifier.name]) for change in changes}
     sought = []
-    for change in _sole(sync, changes, folded, matched):
+    for change in sole(sync, changes, folded, matched):
         if is_upserted(sync, change, is_key=is_key):
             matched.upserts.append(Row(change, _keyed(sync, identifier, change)))
         else:
             sought.append(change)
     absent = []
-    for change, ids in _looked_up(client, sync, identifier, sought, matched):
-        if len(ids) == 1:
-            body = record(sync.object, change.fields) | {"id": ids[0]}
-            matched.updates.append(Row(change, body, ids[0], was_looked_up=True))
-        elif ids:
-            matched.outcomes.append(_ambiguous(sync, change, ids))
+    for change, records in _looked_up(client, sync, identifier, sought, matched, parents=parents):
+        if len(records) == 1:
+            matched.updates.append(row_for(sync.object, change, change.fields, records[0]))
+        elif records:
+            matched.outcomes.append(ambiguous(sync.object, change, [one[ID] for one in records]))
         elif change.kind == "removed":
             # There is no record any more, so there is nothing of ours left to clear.
             matched.outcomes.append(accepted(change))
         elif sync.missing == "create":
             absent.append(change)
         else:
-            matched.outcomes.append(_missing(sync, change))
+            matched.outcomes.append(missing(sync, change))
     if sync.object == LEAD:
         absent = _unconverted(client, sync, identifier, absent, matched)
     matched.creates += [Row(change, _keyed(sync, identifier, change)) for change in absent]
+    matched.updates.sort(key=togetherness)
     return matched
+
+
+def togetherness(row: Row) -> tuple[str, str]:
+    """The order in which rows travel: one type in one piece, and in it the children of one account side by side.
+
+    An update locks the record and its account, so children that travel apart lock each other out.
+    https://salesforce.stackexchange.com/questions/235016
+    """
+    return str(row.record["attributes"]["type"]), row.parent
+
+
+def row_for(object_name: str, change: Change, fields: Mapping[str, Value], found: Mapping[str, Any]) -> Row:
+    """The row that writes these fields into a record that a look-up found."""
+    body = record(object_name, fields) | {"id": found[ID]}
+    return Row(change, body, found[ID], was_looked_up=True, parent=str(found.get(PARENT) or ""))
 
 
 def is_upserted(sync: Sync, change: Change, *, is_key: bool) -> bool:
@@ -78,7 +101,7 @@ def is_upserted(sync: Sync, change: Change, *, is_key: bool) -> bool:
     return is_key and sync.missing == "create" and change.kind != "removed"
 
 
-def _sole(sync: Sync, changes: Sequence[Change], same: dict[str, str], matched: Matched) -> list[Change]:
+def sole(sync: Sync, changes: Sequence[Change], same: Mapping[str, str], matched: Matched) -> list[Change]:
     """The changes whose record no other change of the batch is for; the others are refused.
 
     Two spellings of one Id get this far, for instance, and would overwrite each other.
@@ -92,7 +115,7 @@ def _sole(sync: Sync, changes: Sequence[Change], same: dict[str, str], matched: 
                 rejected(
                     change,
                     "ambiguous",
-                    f"{len(several)} rows of the source are for the {sync.object} with {_told(change)}.",
+                    f"{len(several)} rows of the source are for the {_either(sync)} with {_told(change)}.",
                 )
                 for change in several
             ]
@@ -111,25 +134,16 @@ def _looked_up(
     changes: Sequence[Change],
     matched: Matched,
     *,
+    parents: Sequence[str] = (),
     is_converted: bool = False,
-) -> list[tuple[Change, list[str]]]:
-    """Each change with the Ids of its records. Changes whose look-up is to be asked again later are told apart."""
-    found: dict[str, list[str]] = {}
-    refused: dict[str, Refusal] = {}
-    texts = [change.match[identifier.name] for change in changes]
-    for lookup in lookups(sync.object, identifier, texts, is_converted=is_converted):
-        try:
-            found |= find(client, identifier, lookup)
-        except Refusal as refusal:
-            refused |= dict.fromkeys(lookup.folded, _passing(client, sync, identifier, refusal))
-    answered = []
-    for change in changes:
-        value = identifier.fold(change.match[identifier.name])
-        if value in refused:
-            matched.outcomes.append(deferred(change, refused[value].code, refused[value].message))
-        else:
-            answered.append((change, found.get(value, [])))
-    return answered
+) -> list[tuple[Change, list[Mapping[str, Any]]]]:
+    """Each change with its records. Changes whose look-up is to be asked again later are told apart."""
+    wanted = {change.key: change.match[identifier.name] for change in changes}
+    found = look_up(client, sync.object, identifier, wanted, fields=parents, is_converted=is_converted)
+    matched.outcomes += [
+        unanswered(change, found.refused[change.key]) for change in changes if change.key in found.refused
+    ]
+    return [(change, found.records[change.key]) for change in changes if change.key in found.records]
 
 
 def _unconverted(
@@ -137,8 +151,8 @@ def _unconverted(
 ) -> list[Change]:
     """The changes that may become new leads: a person whose lead was converted is a contact, and no lead again."""
     fresh = []
-    for change, ids in _looked_up(client, sync, identifier, changes, matched, is_converted=True):
-        if ids:
+    for change, records in _looked_up(client, sync, identifier, changes, matched, is_converted=True):
+        if records:
             message = f"The {LEAD} with {_told(change)} was converted, so none is created. Map Contact to reach it."
             matched.outcomes.append(rejected(change, "converted", message))
         else:
@@ -146,31 +160,28 @@ def _unconverted(
     return fresh
 
 
-def _passing(client: Client, sync: Sync, identifier: Identifier, refusal: Refusal) -> Refusal:
-    """The refusal of a look-up, if a later run may do better; else it is raised as what it is."""
-    decision = DECISIONS.get(refusal.code)
-    # A locator grows old when somebody else pages a lot; the next run begins anew.
-    if decision is Decision.AGAIN or refusal.status == 409 or refusal.code == "INVALID_QUERY_LOCATOR":
-        return refusal
-    if decision is Decision.FIELD:
-        raise DestinationUnusable(
-            f"{TITLE} cannot look up {sync.object} by {identifier.name} ({refusal.code}): it is unknown, or hidden "
-            "from this user. Mend `match` or the user's field rights; `syncer check` shows which."
-        ) from None
-    raise refused_read(client, refusal, QUERY) from None
+def unanswered(change: Change, refusal: Refusal) -> Outcome:
+    """Nothing is known of this change's record, because its look-up was refused for now."""
+    return deferred(change, refusal.code, refusal.message)
 
 
-def _ambiguous(sync: Sync, change: Change, ids: Sequence[str]) -> Outcome:
+def ambiguous(object_name: str, change: Change, ids: Sequence[str]) -> Outcome:
+    """Several records could be meant; none is guessed at."""
     return rejected(
         change,
         "ambiguous",
-        f"{len(ids)} {sync.object} records have {_told(change)}: {', '.join(sorted(ids))}. "
+        f"{len(ids)} {object_name} records have {_told(change)}: {', '.join(sorted(ids))}. "
         "Merge them, or match by a field that is unique.",
     )
 
 
-def _missing(sync: Sync, change: Change) -> Outcome:
-    return rejected(change, "missing", f'No {sync.object} with {_told(change)}; missing = "skip" never creates one.')
+def missing(sync: Sync, change: Change) -> Outcome:
+    """There is no such record, and none is to be made."""
+    return rejected(change, "missing", f'No {_either(sync)} with {_told(change)}; missing = "skip" never creates one.')
+
+
+def _either(sync: Sync) -> str:
+    return " or ".join(sync.objects)
 
 
 def _told(change: Change) -> str:

@@ -39,6 +39,12 @@ class SalesforceSettings(DestinationSettings):
     private_key: SecretStr | None = Field(default=None, description="For `jwt`: the RSA key, as PEM text.")
     refresh_token: SecretStr | None = Field(default=None, description="For `refresh_token`.")
     api_version: str = Field(default="66.0", pattern=r"^[3-9]\d\.0$|^\d{3}\.0$", description="REST API version.")
+    quota_reserve: float = Field(
+        default=0.2,
+        ge=0,
+        le=0.99,
+        description="Share of the org's daily requests that is left to others; nearer to the limit nothing is sent.",
+    )
     duplicate_rule_header: str | None = Field(
         default=None,
         pattern=r"^[\x20-\x7e]+$",

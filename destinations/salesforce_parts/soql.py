@@ -1,4 +1,4 @@
-"""Look-ups: which record Ids have these values in that field.
+"""Look-ups: which records have these values in that field.
 
 Text is quoted by the vendor's library; names of objects and fields were held against a pattern before.
 https://developer.salesforce.com/docs/platform/api-rest/guide/resources-query.html
@@ -7,7 +7,7 @@ https://developer.salesforce.com/docs/platform/api-rest/guide/resources-query.ht
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,9 +17,12 @@ from simple_salesforce.format import format_soql
 
 from destinations.salesforce_parts.client import Client, unreadable
 
+ID = "Id"
 LEAD = "Lead"
+IS_CONVERTED = "IsConverted"
 QUERY = "a query"
-VALUES_MAX = 100
+VALUES_MAX = 200
+"""Values in one query: a whole batch, as long as they are short."""
 QUERY_BYTES_MAX = 8_000
 """Of the query as it stands in the address, percent-encoded. The service takes 16,384 bytes with all headers."""
 
@@ -37,6 +40,8 @@ class Identifier:
 
     def fold(self, value: Any) -> str:
         """The form in which two values are equal if the service would find the same record by them."""
+        if self.name == ID:
+            return id_key(str(value)) or str(value)
         if self.is_number:
             try:
                 return format(Decimal(str(value)).normalize(), "f")
@@ -44,6 +49,10 @@ class Identifier:
                 return str(value)
         text = str(value).strip()
         return text if self.is_case_sensitive else text.casefold()
+
+    def can_be(self, text: str) -> bool:
+        """Whether a record can have this value. One text that is no Id would have a whole query refused."""
+        return self.name != ID or id_key(text) is not None
 
     def value(self, text: str) -> str | int | float:
         """The match's text as the service wants it in a record or a query."""
@@ -61,58 +70,74 @@ class Lookup:
     """One query for many values of one field."""
 
     soql: str
-    folded: frozenset[str]
-    """The values it asks for, folded."""
+    texts: Mapping[str, str]
+    """The values it asks for: folded → as they came."""
 
 
 def lookups(
-    object_name: str, identifier: Identifier, texts: Iterable[str], *, is_converted: bool = False
+    object_name: str,
+    identifier: Identifier,
+    texts: Iterable[str],
+    *,
+    fields: Sequence[str] = (),
+    is_converted: bool | None = False,
 ) -> list[Lookup]:
     """The queries for these values, each within both limits; equal values are asked for once.
 
-    Of leads they find only those that are not converted yet, or those that are.
+    `fields` are asked for besides. Of leads they find only those that are not converted yet, those that are, or (None)
+    both.
     """
     # A converted lead cannot be written, and its person lives on as a contact.
-    rest = f" AND IsConverted = {str(is_converted).lower()}" if object_name == LEAD else ""
+    is_halved = object_name == LEAD and is_converted is not None
+    rest = f" AND {IS_CONVERTED} = {str(is_converted).lower()}" if is_halved else ""
+    selected = ", ".join(dict.fromkeys((ID, identifier.name, *fields)))
 
     def soql(values: Iterable[str | int | float]) -> str:
         return format_soql(
-            "SELECT Id, {field:literal} FROM {object:literal} WHERE {field:literal} IN {values}{rest:literal}",
+            "SELECT {selected:literal} FROM {object:literal} WHERE {field:literal} IN {values}{rest:literal}",
+            selected=selected,
             field=identifier.name,
             object=object_name,
             values=list(values),
             rest=rest,
         )
 
-    values = {identifier.fold(text): identifier.value(text) for text in texts}
+    sought = {identifier.fold(text): text for text in texts if identifier.can_be(text)}
     room = QUERY_BYTES_MAX - len(quote_plus(soql([])))
     found: list[Lookup] = []
-    piece: dict[str, str | int | float] = {}
+    piece: dict[str, str] = {}
     taken = 0
-    for folded, value in values.items():
-        weight = len(quote_plus(format_soql("{}", value) + ","))
+
+    def cut() -> None:
+        found.append(Lookup(soql([identifier.value(text) for text in piece.values()]), dict(piece)))
+        piece.clear()
+
+    for folded, text in sought.items():
+        weight = len(quote_plus(format_soql("{}", identifier.value(text)) + ","))
         if piece and (len(piece) == VALUES_MAX or taken + weight > room):
-            found.append(Lookup(soql(piece.values()), frozenset(piece)))
-            piece, taken = {}, 0
-        piece[folded] = value
+            cut()
+            taken = 0
+        piece[folded] = text
         taken += weight
     if piece:
-        found.append(Lookup(soql(piece.values()), frozenset(piece)))
+        cut()
     return found
 
 
-def find(client: Client, identifier: Identifier, lookup: Lookup) -> dict[str, list[str]]:
-    """Folded value → Ids of the records that have it; values that no record has are absent.
+def find(client: Client, identifier: Identifier, lookup: Lookup) -> dict[str, list[Mapping[str, Any]]]:
+    """Folded value → the records that have it, as they were asked for; values that no record has are absent.
 
     Raises Refusal, ServiceUnavailable when pages are missing or unreadable, and whatever the client raises.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     records = 0
     page = client.read(QUERY, "query", q=lookup.soql)
     while True:
         try:
             for record in page["records"]:
-                found.setdefault(identifier.fold(record[identifier.name]), []).append(str(record["Id"]))
+                if not isinstance(record[ID], str):
+                    raise unreadable(QUERY)
+                found.setdefault(identifier.fold(record[identifier.name]), []).append(record)
             records += len(page["records"])
             is_done, is_whole = page["done"] is True, records == page["totalSize"]
             rest = "" if is_done else str(page["nextRecordsUrl"])

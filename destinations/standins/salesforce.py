@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from destinations.standins.salesforce_parts import soql
@@ -23,6 +24,8 @@ from destinations.standins.server import Answer, Request, StandIn, Table
 VERSIONS = {"64.0": "Summer '25", "65.0": "Winter '26", "66.0": "Spring '26", "67.0": "Summer '26"}
 RETIRED_MAX = 30
 RECORDS_MAX = 200
+TYPE_CHUNKS_MAX = 10
+"""Runs of records of one type in a Collections call, at most."""
 ADDRESS_BYTES_MAX = 16_384
 BANDS = ("cold", "warm", "hot")
 TABLES = {
@@ -47,6 +50,8 @@ class SalesforceStandIn(StandIn):
         """The address that token answers name; empty, it is this stand-in's own."""
         self.requests_used = 0
         self.requests_allowed = 100_000
+        self.limit_info: str | None = "api-usage={used}/{allowed}"
+        """The header on every answer; None for none."""
         self.page_size = 2_000
         self.locators_expire = False
         """Whether a query's next page is always gone."""
@@ -56,8 +61,12 @@ class SalesforceStandIn(StandIn):
         """Whether an unknown field refuses the whole Collections request, or its record alone."""
         self.update_only_status = 404
         """Of a single upsert with `updateOnly=true` that finds no record."""
+        self.heeds_auto_assign = True
+        """Whether `Sforce-Auto-Assign: FALSE` keeps an assignment rule from leads that are written."""
         self.answers_cut = 0
         """How many answers the next Collections calls lack at their end."""
+        self.meanwhile: Callable[[], object] | None = None
+        """What somebody else does just before the next Collections call is applied; once."""
         self._pages: dict[str, tuple[list[dict[str, Any]], int]] = {}
         for name in TABLES:
             self._add_score_fields(name)
@@ -132,7 +141,9 @@ class SalesforceStandIn(StandIn):
         except RecordError as error:
             status = 404 if error.code in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY") else 400
             answer = Answer(status, [{"message": error.message, "errorCode": error.code, "fields": error.fields}])
-        usage = f"api-usage={self.requests_used}/{self.requests_allowed}"
+        if self.limit_info is None:
+            return answer
+        usage = self.limit_info.format(used=self.requests_used, allowed=self.requests_allowed)
         return Answer(answer.status, answer.content, {**answer.headers, "Sforce-Limit-Info": usage})
 
     def _data(self, request: Request) -> Answer:
@@ -286,14 +297,21 @@ class SalesforceStandIn(StandIn):
         self, request: Request, apply: Callable[[Request, ObjectType, dict[str, Any]], dict[str, Any]]
     ) -> Answer:
         """Each record on its own; first all are read, so that a request refused as a whole changes nothing."""
+        if self.meanwhile is not None:
+            somebody, self.meanwhile = self.meanwhile, None
+            somebody()
         records = _records(request)
         kinds = [self._typed(record) for record in records]
+        if sum(one is not other for one, other in pairwise(kinds)) >= TYPE_CHUNKS_MAX:
+            raise RequestError(400, "INVALID_INPUT", f"The types of the records come in {TYPE_CHUNKS_MAX} chunks.")
         for kind, record in zip(kinds, records, strict=True):
             self._readable(kind, {name: value for name, value in record.items() if name not in ("id", "attributes")})
         answers = []
         for kind, record in zip(kinds, records, strict=True):
             try:
                 answers.append(apply(request, kind, record))
+                if not (self.heeds_auto_assign and request.headers.get("sforce-auto-assign", "").upper() == "FALSE"):
+                    self.org.assign(kind.name, answers[-1]["id"])
             except (RecordError, RequestError) as error:
                 fault = {"statusCode": error.code, "message": error.message, "fields": error.fields or []}
                 answers.append({"success": False, "errors": [fault]})

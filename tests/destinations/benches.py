@@ -6,7 +6,7 @@ import datetime
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from destinations.customerio import Customerio, CustomerioSettings
 from destinations.orbit import Orbit, OrbitSettings
@@ -19,7 +19,7 @@ from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Answer, Request, StandIn
 from syncer.change import Change, Value
 from syncer.destination import Destination
-from syncer.mapping import FieldType
+from syncer.mapping import FieldType, Sync
 from syncer.testing import Bench, Decision, HttpBench, Memory, MemorySettings
 from syncer.testing.bench import STRANGE_TEXTS
 from syncer.transport import Transport
@@ -238,3 +238,30 @@ class SalesforceByEmailBench(SalesforceBench):
     """Contacts at Salesforce by their address, which has to be looked up first."""
 
     identifier: ClassVar[str] = "Email"
+
+
+class SalesforcePersonBench(SalesforceByEmailBench):
+    """People at Salesforce, who are Contacts or, every other one, Leads."""
+
+    needed: ClassVar[Mapping[str, str]] = {"LastName": "Lovelace", "Company": "Unknown"}
+
+    def __init__(self, standin: SalesforceStandIn) -> None:
+        super().__init__(standin)
+        for one in (*self.typed.values(), self.other):
+            kind = standin.org.objects["Contact"].fields[one]["type"]
+            standin.add_field("Lead", one, kind)
+
+    def sync(self, *, missing: Literal["skip", "create"] = "skip", removed: Literal["keep", "clear"] = "clear") -> Sync:
+        made = super().sync(missing=missing, removed=removed)
+        return made.model_copy(update={"also": ("Lead",), "create_as": "Lead" if missing == "create" else None})
+
+    def put(self, number: int, fields: Mapping[str, Value]) -> None:
+        if number % 2:
+            who = {self.identifier: self.who(number)}
+            self.standin.put("Lead", LastName=f"Person {number}", Company="Unknown", **who, **fields)
+        else:
+            super().put(number, fields)
+
+    def held(self, number: int) -> Mapping[str, Any] | None:
+        records = [*self.standin.records("Contact"), *self.standin.records("Lead")]
+        return next((record for record in records if record[self.identifier] == self.who(number)), None)

@@ -18,6 +18,7 @@ from tests.destinations.benches import (
     OrbitTagBench,
     SalesforceBench,
     SalesforceByEmailBench,
+    SalesforcePersonBench,
 )
 
 
@@ -66,3 +67,11 @@ class TestSalesforceByEmail(AdapterTests):
         standin = SalesforceStandIn()
         with Server({"": standin}):
             yield SalesforceByEmailBench(standin)
+
+
+class TestSalesforcePerson(AdapterTests):
+    @pytest.fixture
+    def bench(self) -> Iterator[Bench]:
+        standin = SalesforceStandIn()
+        with Server({"": standin}):
+            yield SalesforcePersonBench(standin)

@@ -24,9 +24,18 @@ class Org:
         self.records: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in self.objects}
         self.deleted: set[str] = set()
         self.locked: dict[str, int] = {}
-        """Id → how many writes still find the record locked; the key "*" is every record."""
+        """Id → how many writes still find the record, or a record of that account, locked; the key "*" is every
+        record."""
         self.duplicate_emails: set[str] = set()
         """Emails for which an alerting duplicate rule fires at creation."""
+        self.blocked_emails: set[str] = set()
+        """Emails for which a blocking one does, which no header overrules."""
+        self.edits_converted_leads = False
+        """Whether the user has the right to edit leads that were converted."""
+        self.assigned_to: str | None = None
+        """The owner to whom the active assignment rule hands every lead that is written, unless a header forbids it."""
+        self.keeps_precision = True
+        """Whether digits behind a number field's own, and milliseconds, are kept; no public document says it."""
         self.touched: dict[str, set[str]] = {}
         """Id → fields that the newest write changed; the newest write is the last."""
         self._number = 0
@@ -60,7 +69,8 @@ class Org:
         kind = self.objects[name]
         kept = kind.accept(dict(values), is_new=True)
         self._unique(kind, kept, "")
-        if str(kept.get("Email")).casefold() in self.duplicate_emails and not allow_duplicates:
+        email = str(kept.get("Email")).casefold()
+        if email in self.blocked_emails or (email in self.duplicate_emails and not allow_duplicates):
             raise RecordError("DUPLICATES_DETECTED", "Use one of these records?")
         self._number += 1
         record_id = whole_id(kind.key_prefix + _base62(self._number).rjust(12, "0"))
@@ -74,15 +84,19 @@ class Org:
         kind = self.objects[name]
         kept = kind.accept(dict(values), is_new=False)
         record = self.find(name, record_id)
-        if record["Id"] in self.locked or "*" in self.locked:
-            self._locked(record["Id"])
-        if record.get("IsConverted"):
+        self._lock(record)
+        if record.get("IsConverted") and not self.edits_converted_leads:
             raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         self._unique(kind, kept, record["Id"])
         changed = {field for field, value in kept.items() if record[field] != value}
         self._write(name, record, kept)
         self._touch(record["Id"], changed)
         return str(record["Id"])
+
+    def assign(self, name: str, record_id: str) -> None:
+        """What the active assignment rule does to a record that was written."""
+        if name == "Lead" and self.assigned_to is not None:
+            self._write(name, self.records[name][record_id], {"OwnerId": self.assigned_to})
 
     def find(self, name: str, text: str) -> dict[str, Any]:
         """The record of an Id in either spelling. Raises RecordError."""
@@ -117,7 +131,7 @@ class Org:
         return contact_id
 
     def _write(self, name: str, record: dict[str, Any], values: Mapping[str, Any]) -> None:
-        record.update(values)
+        record.update(values if self.keeps_precision else self.objects[name].cut(values))
         # People's name is put together from its parts and cannot be written.
         if "LastName" in record:
             record["Name"] = " ".join(part for part in (record["FirstName"], record["LastName"]) if part)
@@ -151,14 +165,18 @@ class Org:
                     [name],
                 )
 
-    def _locked(self, record_id: str) -> None:
-        key = record_id if record_id in self.locked else "*"
-        self.locked[key] -= 1
-        if self.locked[key] <= 0:
-            del self.locked[key]
-        raise RecordError(
-            "UNABLE_TO_LOCK_ROW", f"unable to obtain exclusive access to this record or 1 records: {record_id}"
-        )
+    def _lock(self, record: Mapping[str, Any]) -> None:
+        """Raises RecordError while somebody else holds the record or its account."""
+        for key in (record["Id"], record.get("AccountId"), "*"):
+            if key not in self.locked:
+                continue
+            self.locked[key] -= 1
+            if self.locked[key] <= 0:
+                del self.locked[key]
+            raise RecordError(
+                "UNABLE_TO_LOCK_ROW",
+                f"unable to obtain exclusive access to this record or 1 records: {record['Id'] if key == '*' else key}",
+            )
 
     def _touch(self, record_id: str, fields: set[str]) -> None:
         self.touched.pop(record_id, None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ FLAGS = (
     *("filterable", "idLookup", "nillable", "restrictedPicklist", "unique", "updateable"),
 )
 NUMBERS = frozenset({"int", "double", "currency", "percent"})
+TEXTS = frozenset({"string", "textarea", "email", "phone", "url", "picklist", "multipicklist"})
 OPAQUE = frozenset({"address", "location", "base64", "anyType", "time"})
 DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)")
 EMAIL = re.compile(r"[^@\s,;<>()]+@[^@\s,;<>()]+\.[A-Za-z]{2,}")
@@ -59,6 +60,8 @@ class ObjectType:
     fields: dict[str, dict[str, Any]]
     is_createable: bool = True
     is_updateable: bool = True
+    keeps_empty_text: bool = False
+    """Whether an empty text stays one, or becomes null; no public document says it."""
     modified: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
 
     def add(self, name: str, type_name: str, **properties: Any) -> None:
@@ -118,7 +121,8 @@ class ObjectType:
                     "verify that it is read/write for your profile or permission set.",
                     [name],
                 )
-            kept[name] = _accepted(rule, value)
+            is_kept = value == "" and self.keeps_empty_text and rule["type"] in TEXTS
+            kept[name] = "" if is_kept else _accepted(rule, value)
         if is_new:
             absent = [
                 rule["name"]
@@ -131,6 +135,17 @@ class ObjectType:
         if absent:
             raise RecordError("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(absent)}]", absent)
         return kept
+
+    def cut(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values without the digits and milliseconds that a strict reading of their fields leaves no room for."""
+        found = dict(values)
+        for name, value in values.items():
+            rule = self.fields[name]
+            if rule["type"] in NUMBERS and value is not None:
+                found[name] = round(value, rule["scale"])
+            elif rule["type"] == "datetime" and value is not None:
+                found[name] = re.sub(r"\.\d{3}", ".000", value)
+        return found
 
     def shown(self, record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """Fields of a record as answers give them: a number of a field that takes fractions always has one."""

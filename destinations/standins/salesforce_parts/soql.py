@@ -22,6 +22,7 @@ TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "\\": "\\", "'": "'", '"': '"', "_": "_", "%": "%"}
 
 
@@ -205,5 +206,9 @@ def _test(kind: ObjectType, condition: Condition) -> Callable[[dict[str, Any]], 
             return value[:15]
         return _stripped(value) if rule["caseSensitive"] else _stripped(value).casefold()
 
+    if rule["type"] == "id":
+        for value in condition.values:
+            if isinstance(value, str) and not ID.fullmatch(value):
+                raise RequestError(400, "INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {value}")
     wanted = {fold(value) for value in condition.values}
     return lambda record: (fold(record[condition.name]) in wanted) == condition.is_equal

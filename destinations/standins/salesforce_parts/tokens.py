@@ -14,7 +14,6 @@ import jwt
 from destinations.standins.server import Answer, Request
 
 AUDIENCES = ["https://login.salesforce.com", "https://test.salesforce.com"]
-JWT_SECONDS_MAX = 300
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
@@ -32,6 +31,12 @@ class TokenDoor:
     """PEM of the app's certificate; without it every JWT is refused."""
     is_my_domain: bool = True
     """Whether this is the org's own address; client credentials are refused elsewhere."""
+    jwt_seconds_max: float = 300
+    """How far ahead an assertion may end; the documents say no more than a few minutes."""
+    rotates_refresh_tokens: bool = False
+    """Whether a refresh token is good once, and the answer brings the next one."""
+    unwilling: tuple[str, str] | None = None
+    """The error with which every login is refused, as ("invalid_grant", "login rate exceeded")."""
     refusal_status: int = 400
     """Of refused token requests; that some are 401 is not documented."""
     requests_per_token: int | None = None
@@ -46,12 +51,16 @@ class TokenDoor:
         if request.method != "POST":
             return self._refused("invalid_request", "must use HTTP POST")
         form = {name: values[0] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
-        error = self._error(form)
+        error = self.unwilling or self._error(form)
         if error:
             return self._refused(*error)
         token = f"00D000000000001!AQ.{secrets.token_urlsafe(24)}"
         self.logins += 1
         self.alive[token] = self.requests_per_token
+        rotated = {}
+        if form["grant_type"] == "refresh_token" and self.rotates_refresh_tokens:
+            self.refresh_token = secrets.token_urlsafe(24)
+            rotated["refresh_token"] = self.refresh_token
         return Answer(
             200,
             {
@@ -62,6 +71,7 @@ class TokenDoor:
                 "issued_at": str(int(time.time() * 1000)),
                 "signature": "stand-in",
                 "scope": "api",
+                **rotated,
             },
         )
 
@@ -121,7 +131,7 @@ class TokenDoor:
             return "invalid_client_id", "client identifier invalid"
         if claims["sub"] != self.username:
             return "invalid_grant", "user hasn't approved this consumer"
-        if claims["exp"] > time.time() + JWT_SECONDS_MAX:
+        if claims["exp"] > time.time() + self.jwt_seconds_max:
             return "invalid_grant", "expiration too far ahead"
         return None
 

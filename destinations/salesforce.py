@@ -22,7 +22,7 @@ from destinations.salesforce_parts import checking
 from destinations.salesforce_parts.client import Client
 from destinations.salesforce_parts.collections import RECORDS_MAX, create, update, upsert, write
 from destinations.salesforce_parts.comparing import is_same
-from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, daily_requests, describe, object_names
+from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
 from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
 from destinations.salesforce_parts.reading import read_records
@@ -185,10 +185,14 @@ class Salesforce(Destination):
         described = self._described.get(sync.object)
         return is_same(value, held, described.fields.get(name) if described else None)
 
-    def allowance(self) -> Allowance:
-        """The requests that the org may still make in 24 hours, without those that `quota_reserve` leaves to others."""
-        usage = daily_requests(self._client)
-        return Allowance(usage.used, usage.allowed, self.settings.quota_reserve)
+    def allowance(self, sync: Sync) -> Allowance | None:
+        """The requests that the org may still make in 24 hours, without those that `quota_reserve` leaves to others.
+
+        Each answer says how many were used; that of the object's description, which a push needs too, costs nothing.
+        """
+        self._description(sync.object)
+        usage = self._client.usage
+        return None if usage is None else Allowance(usage.used, usage.allowed, self.settings.quota_reserve)
 
     def _push_people(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         """As `push`; who was converted or merged between look-up and write is looked up once more."""

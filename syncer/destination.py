@@ -194,8 +194,11 @@ class Destination(ABC):
         """Whether `held`, as `read` gave it for this field, is this value of ours. Asks nothing."""
         return value == held and isinstance(value, bool) == isinstance(held, bool)
 
-    def allowance(self) -> Allowance | None:
-        """How many requests the account may still make, asked of the service; None where nothing is counted."""
+    def allowance(self, sync: Sync) -> Allowance | None:
+        """How many requests the account may still make, asked of the service before a plan is sent.
+
+        None where nothing is counted, or the service does not say; better an answer that a push needs anyway.
+        """
         return None
 
     @abstractmethod

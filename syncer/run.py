@@ -376,7 +376,7 @@ class Engine:
 
     def _allowed(self, plan: Plan, destination: Destination, records_max: int | None) -> list[Hold]:
         """Whether what the service counts still suffices for the plan. Nothing is asked when nothing is to be sent."""
-        allowance = destination.allowance() if plan.sendable else None
+        allowance = destination.allowance(plan.sync) if plan.sendable else None
         if allowance is None:
             return []
         return judge_allowance(plan.sync, estimate(plan, destination, records_max).requests, allowance)

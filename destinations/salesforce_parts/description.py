@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from destinations.salesforce_parts.client import Client, Refusal, Usage, unreadable
+from destinations.salesforce_parts.client import Client, Refusal, unreadable
 from destinations.salesforce_parts.login import TITLE
 from syncer.errors import DestinationUnusable
 
 DESCRIBE = "a describe call"
 LIST = "the list of objects"
-LIMITS = "the org's limits"
 
 NUMBERS = frozenset({"int", "double", "currency", "percent"})
 
@@ -98,25 +97,6 @@ def object_names(client: Client) -> list[str]:
         return [str(one["name"]) for one in answer["sobjects"]]
     except (KeyError, TypeError):
         raise unreadable(LIST) from None
-
-
-def daily_requests(client: Client) -> Usage:
-    """The org's requests of the last 24 hours. Raises DestinationUnusable and ServiceUnavailable.
-
-    https://developer.salesforce.com/docs/platform/api-rest/guide/resources-limits.html
-    """
-    try:
-        answer = client.read(LIMITS, "limits")
-    except Refusal as refusal:
-        # A user without the right to see the limits is told of the use all the same, beside the refusal.
-        if client.usage is not None:
-            return client.usage
-        raise refused_read(client, refusal, LIMITS) from None
-    try:
-        allowed, left = answer["DailyApiRequests"]["Max"], answer["DailyApiRequests"]["Remaining"]
-        return Usage(int(allowed) - int(left), int(allowed))
-    except (KeyError, TypeError, ValueError):
-        raise unreadable(LIMITS) from None
 
 
 def refused_read(client: Client, refusal: Refusal, call: str) -> Exception:

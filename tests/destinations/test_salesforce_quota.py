@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -12,7 +11,7 @@ from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import HTML, Answer
 from syncer.destination import Allowance
-from syncer.errors import DestinationUnusable, ServiceUnavailable
+from syncer.errors import DestinationUnusable
 from tests.destinations.salesforce_rig import (
     Open,
     a_standin,
@@ -142,56 +141,26 @@ def test_a_check_is_not_held_back(standin: SalesforceStandIn, open_destination: 
     assert {} == problems_of(destination, a_sync("Lead", {"Email": "email"}))
 
 
-def test_the_allowance_is_asked_for(standin: SalesforceStandIn, open_destination: Open) -> None:
-    """The limits say what is used, and what is left leaves the reserve alone."""
+def test_the_allowance_costs_nothing(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """What was used is told beside the description that a push needs too, and the reserve is left alone."""
     standin.requests_used, standin.requests_allowed = 699, 1000
-    allowance = open_destination().allowance()
+    put_contacts(standin, 1)
+    one = open_destination()
+    allowance = one.allowance(a_sync())
+    asked = standin.count
 
     assert Allowance(700, 1000, 0.2) == allowance
     assert 100 == allowance.left
+    assert {"u_0": "accepted"} == results(one.push(a_sync(), [for_user(0)]))
+    assert (2, 2) == (asked, standin.count - asked)
 
 
-def test_the_allowance_of_a_user_who_may_not_see_the_limits(standin: SalesforceStandIn, open_destination: Open) -> None:
-    """A refused look at the limits tells the use beside the refusal; without that it is a sentence."""
-    refused = [{"errorCode": "INSUFFICIENT_ACCESS", "message": "no"}]
+def test_the_allowance_of_an_org_that_does_not_say(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """Where no answer tells the use, nothing is held back."""
+    described = standin.org.objects["Contact"].describe()
+    standin.trouble("status", when=lambda request: "/describe" in request.path, answer=Answer(200, described))
 
-    def refuse(headers: dict[str, str]) -> None:
-        standin.trouble("status", when=lambda request: "/limits" in request.path, answer=Answer(403, refused, headers))
-
-    refuse({"Sforce-Limit-Info": "api-usage=18/5000"})
-
-    assert Allowance(18, 5000, 0.2) == open_destination().allowance()
-
-    refuse({})
-    with pytest.raises(DestinationUnusable, match="lacks a right"):
-        open_destination().allowance()
-
-
-def test_the_allowance_of_a_used_up_day(standin: SalesforceStandIn, open_destination: Open) -> None:
-    """When even the question is refused, nothing is left."""
-    standin.requests_used = standin.requests_allowed = 1000
-
-    assert 0 == open_destination().allowance().left
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        HTML,
-        [],
-        {},
-        {"DailyApiRequests": {}},
-        {"DailyApiRequests": 5},
-        {"DailyApiRequests": {"Max": "x", "Remaining": 1}},
-    ],
-    ids=str,
-)
-def test_limits_that_cannot_be_read(content: Any, standin: SalesforceStandIn, open_destination: Open) -> None:
-    """An answer that is none is passing trouble and not a day without limits."""
-    standin.trouble("status", when=lambda request: "/limits" in request.path, answer=Answer(200, content), times=None)
-
-    with pytest.raises(ServiceUnavailable, match="the org's limits"):
-        open_destination().allowance()
+    assert open_destination().allowance(a_sync()) is None
 
 
 @pytest.mark.parametrize("reserve", [-0.1, 1.0])

@@ -239,7 +239,7 @@ class Counted(Moody):
     left: ClassVar[Allowance | None] = None
     asked: ClassVar[list[int]] = []
 
-    def allowance(self) -> Allowance | None:
+    def allowance(self, sync: Sync) -> Allowance | None:
         self.asked.append(1)
         return self.left
 

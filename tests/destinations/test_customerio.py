@@ -18,7 +18,9 @@ from pydantic import ValidationError
 
 import mappings
 from destinations import adapter
-from destinations.customerio import ITEM_BYTES_MAX, Customerio, CustomerioSettings
+from destinations.customerio import Customerio
+from destinations.customerio_parts.operations import ITEM_BYTES_MAX
+from destinations.customerio_parts.settings import CustomerioSettings
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import HTML, Answer, Request, Server
 from syncer.change import Change, Outcome, Value

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from destinations.customerio import Customerio, CustomerioSettings
+from destinations.customerio import Customerio
+from destinations.customerio_parts.settings import CustomerioSettings
 from destinations.orbit import Orbit, OrbitSettings
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.orbit import OrbitStandIn

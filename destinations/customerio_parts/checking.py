@@ -1,0 +1,72 @@
+"""What is asked before the first run: credentials, region, and whether the object type exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from destinations.customerio_parts.account import Account
+from destinations.customerio_parts.answers import Answer
+from destinations.customerio_parts.client import TrackClient
+from destinations.customerio_parts.settings import PERSON, REGIONS
+from syncer.errors import DestinationUnusable, Problem, Redirected
+from syncer.mapping import Sync
+from syncer.transport import Transport
+
+
+def check(sync: Sync, account: Account, transport: Transport) -> Iterator[Problem]:
+    """Track credentials and region; with an `app_key` also that key, and that the object type exists."""
+    try:
+        yield from _check_track(account, transport)
+    except Redirected as redirected:
+        yield account.problem("region", account.redirected(redirected))
+    except DestinationUnusable as unusable:
+        yield account.problem("track_url", str(unusable))
+    if account.settings.app_key is not None:
+        try:
+            yield from _check_app(sync, account, transport, account.settings.app_key.get_secret_value())
+        except DestinationUnusable as unusable:
+            yield account.problem("app_url", str(unusable))
+
+
+def _check_track(account: Account, transport: Transport) -> Iterator[Problem]:
+    answer = TrackClient(account.settings, transport).region()
+    lives_in = str(answer.body.get("region")) if isinstance(answer.body, dict) else None
+    if answer.status in (401, 403):
+        yield account.problem("api_key", account.refused_credentials(answer.status))
+    elif answer.status != 200 or lives_in not in REGIONS:
+        yield account.problem(
+            "track_url",
+            f"{account.settings.track} answered {answer.status} ({answer.content_type}) when asked for the account's "
+            "region, and not as the Track API does. Check `track_url`, and whether a proxy is in between.",
+        )
+    elif lives_in != account.settings.region:
+        yield account.problem("region", account.lives_in(lives_in))
+
+
+def _check_app(sync: Sync, account: Account, transport: Transport, app_key: str) -> Iterator[Problem]:
+    session = transport.session()
+    session.headers["Authorization"] = f"Bearer {app_key}"
+    answer = Answer.of(session.get(f"{account.settings.app}/v1/object_types"))
+    types = answer.body.get("types") if isinstance(answer.body, dict) else None
+    if answer.status in (401, 403):
+        yield account.problem(
+            "app_key",
+            f"customer.io refused the App API key ({answer.status}). Check `app_key` and `region`; "
+            "the key of the Track API does not work here.",
+        )
+    elif answer.status != 200 or not isinstance(types, list):
+        yield account.problem(
+            "app_url",
+            f"{account.settings.app} answered {answer.status} ({answer.content_type}) when asked for the object "
+            "types, and not as the App API does. Check `app_url`, and whether a proxy is in between.",
+        )
+    elif sync.object != PERSON:
+        known = {str(entry.get("id")): str(entry.get("name")) for entry in types if isinstance(entry, dict)}
+        type_id = account.settings.object_type_id(sync.object)
+        if type_id not in known:
+            there = ", ".join(f"{known_id} ({name})" for known_id, name in sorted(known.items())) or "none"
+            yield Problem(
+                "object",
+                f"customer.io has no object type {type_id}; there are: {there}. Make it in the interface "
+                "(Settings, Custom Objects) or correct `object_types`.",
+            )

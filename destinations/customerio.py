@@ -45,12 +45,14 @@ class Customerio(Destination):
     let an older timestamp win over a newer one of the same attribute, so a write of an earlier run that was
     held up on its way cannot undo this one. Within one second there is no order, and a clock that is set back
     makes later writes look old. Objects have no such timestamp, and nothing like `_update`: clearing one that
-    somebody has deleted there makes it again, with no attributes of ours.
+    somebody has deleted there makes it again, with no attributes of ours. Relationships have neither: whether relating
+    an object to a person whom customer.io does not know makes that person is in none of its documents.
     """
 
     kind: ClassVar[str] = "customerio"
     title: ClassVar[str] = "customer.io"
     settings_type: ClassVar[type[DestinationSettings]] = CustomerioSettings
+    relates: ClassVar[bool] = True
 
     settings: CustomerioSettings
 
@@ -76,13 +78,15 @@ class Customerio(Destination):
     def limits(self, sync: Sync) -> Limits:
         """Batches of 4,000 operations and 480,000 bytes; texts of 1,000 bytes, identifiers of 150."""
         return Limits(
-            records=RECORDS_MAX,
+            # A change whose relationships come and go is two operations.
+            records=RECORDS_MAX // 2 if sync.relate else RECORDS_MAX,
             utf8_bytes=BATCH_BYTES_MAX - ENVELOPE_BYTES,
             in_flight=4,
             timestamp_unit="second",
             values={field.name: ValueLimit(utf8_bytes=VALUE_BYTES_MAX) for field in sync.fields},
             identifiers={name: ValueLimit(utf8_bytes=IDENTIFIER_BYTES_MAX) for name in sync.match},
             caseless=frozenset({"email"}),
+            relations={name: ValueLimit(utf8_bytes=IDENTIFIER_BYTES_MAX) for name in sync.relate},
         )
 
     def requests(self, sync: Sync, changes: Sequence[Change]) -> int:
@@ -90,8 +94,8 @@ class Customerio(Destination):
         return 1 if changes else 0
 
     def weigh(self, sync: Sync, change: Change) -> int:
-        """Bytes of the operation as the client will encode it, and of the comma after it."""
-        return utf8_bytes(self._operations.of(sync, change)) + SEPARATOR_BYTES
+        """Bytes of the operations as the client will encode them, and of the comma after each."""
+        return sum(utf8_bytes(operation) + SEPARATOR_BYTES for operation in self._operations.of(sync, change))
 
     def check(self, sync: Sync) -> Iterable[Problem]:
         """Track credentials and region; with an `app_key` also that key, and that the object type exists."""
@@ -100,13 +104,14 @@ class Customerio(Destination):
     def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         """Send a batch; a piece that is refused as a whole is halved until the culprit stands alone.
 
-        Raises DestinationUnusable when the answer is not one that customer.io gives to a batch.
+        A change is accepted when all its operations were, and in doubt when only some of them were. Raises
+        DestinationUnusable when the answer is not one that customer.io gives to a batch.
         """
         items = []
         for change in changes:
-            operation = self._operations.of(sync, change)
-            if utf8_bytes(operation) > ITEM_BYTES_MAX:
+            operations = self._operations.of(sync, change)
+            if any(utf8_bytes(operation) > ITEM_BYTES_MAX for operation in operations):
                 yield rejected(change, "too_large", f"The record is larger than {ITEM_BYTES_MAX:,} bytes as JSON.")
             else:
-                items.append(Item(change, operation))
+                items.append(Item(change, operations))
         yield from deliver(items, TrackClient(self.settings, self.transport), self._account)

@@ -60,13 +60,22 @@ def _check_app(sync: Sync, account: Account, transport: Transport, app_key: str)
             f"{account.settings.app} answered {answer.status} ({answer.content_type}) when asked for the object "
             "types, and not as the App API does. Check `app_url`, and whether a proxy is in between.",
         )
-    elif sync.object != PERSON:
+    else:
         known = {str(entry.get("id")): str(entry.get("name")) for entry in types if isinstance(entry, dict)}
-        type_id = account.settings.object_type_id(sync.object)
-        if type_id not in known:
-            there = ", ".join(f"{known_id} ({name})" for known_id, name in sorted(known.items())) or "none"
-            yield Problem(
-                "object",
-                f"customer.io has no object type {type_id}; there are: {there}. Make it in the interface "
-                "(Settings, Custom Objects) or correct `object_types`.",
-            )
+        there = ", ".join(f"{known_id} ({name})" for known_id, name in sorted(known.items())) or "none"
+        for place, type_id in _object_types(sync, account):
+            if type_id not in known:
+                yield Problem(
+                    place,
+                    f"customer.io has no object type {type_id}; there are: {there}. Make it in the interface "
+                    "(Settings, Custom Objects) or correct `object_types`.",
+                )
+
+
+def _object_types(sync: Sync, account: Account) -> Iterator[tuple[str, str | None]]:
+    """Places in the mapping that name an object type, with its id."""
+    if sync.object != PERSON:
+        yield "object", account.settings.object_type_id(sync.object)
+    else:
+        for name in sync.relate:
+            yield f"relate.{name}", account.settings.object_type_id(name)

@@ -1,4 +1,4 @@
-"""What a change becomes on the wire: an operation of Track v2, and its size.
+"""What a change becomes on the wire: operations of Track v2, and their sizes.
 
 Operations and sizes: https://docs.customer.io/integrations/api/track/
 """
@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from destinations.customerio_parts.relations import added, removed
 from destinations.customerio_parts.settings import PERSON, CustomerioSettings
 from syncer.change import Change, Value
 from syncer.mapping import Sync
@@ -26,29 +27,55 @@ SEPARATOR_BYTES = len(", ")
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """Makes the operations of one run, which all carry the second in which it was made."""
+    """Makes the operations of one run. Those on people all carry the second in which it began."""
 
     settings: CustomerioSettings
     written_at: int
 
-    def of(self, sync: Sync, change: Change) -> dict[str, Any]:
-        """The operation that this change becomes."""
+    def of(self, sync: Sync, change: Change) -> list[dict[str, Any]]:
+        """The operations that this change becomes: one, and one more when relationships are to go.
+
+        What is to be related rides on the identify. Without anything to identify it is an `add_relationships`, except
+        where nobody may be made: the documents do not say whether that makes an unknown person, and do say that an
+        identify with `_update` does nothing then. Relationships that go come second, so that an object which is new
+        has been made when they are looked for.
+        """
         is_person = sync.object == PERSON
+        whose: dict[str, Any] = {
+            "type": "person" if is_person else "object",
+            "identifiers": self._identifiers(sync, change),
+        }
+        if change.kind == "removed" and sync.removed == "delete":
+            return [{**whose, "action": "delete"}]
+        relations = change.relations.items()
+        comes = added(sync, relations, self.settings)
+        goes = removed(sync, relations, self.settings)
+        is_guarded = is_person and (sync.missing == "skip" or change.kind == "removed")
+        operations: list[dict[str, Any]] = []
+        if change.fields or change.kind == "new" or (comes and is_guarded) or not (comes or goes):
+            attributes = {name: wire(value) for name, value in change.fields.items()}
+            if is_guarded:
+                attributes["_update"] = True
+            identify = {**whose, "action": "identify", "attributes": attributes}
+            if is_person:
+                identify["timestamp"] = self.written_at
+            if comes:
+                identify["cio_relationships"] = comes
+            operations.append(identify)
+        elif comes:
+            operations.append({**whose, "action": "add_relationships", "cio_relationships": comes})
+        if goes:
+            operations.append({**whose, "action": "delete_relationships", "cio_relationships": goes})
+        return operations
+
+    def _identifiers(self, sync: Sync, change: Change) -> dict[str, str]:
         identifiers = dict(change.match)
         if "object_id" in identifiers:
             identifiers["object_type_id"] = self.settings.object_type_id(sync.object) or ""
-        operation: dict[str, Any] = {"type": "person" if is_person else "object", "identifiers": identifiers}
-        if change.kind == "removed" and sync.removed == "delete":
-            return {**operation, "action": "delete"}
-        attributes = {name: _wire(value) for name, value in change.fields.items()}
-        if is_person:
-            if sync.missing == "skip" or change.kind == "removed":
-                attributes["_update"] = True
-            operation["timestamp"] = self.written_at
-        return {**operation, "action": "identify", "attributes": attributes}
+        return identifiers
 
 
-def _wire(value: Value) -> Any:
+def wire(value: Value) -> Any:
     """A value as JSON has it; timestamps are whole Unix seconds, which alone count as such in segments.
 
     Source: https://docs.customer.io/journeys/segmentation-and-timestamp-rules

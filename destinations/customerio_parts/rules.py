@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 
 from destinations.customerio_parts.account import Account
+from destinations.customerio_parts.relations import RELATED_PEOPLE, related_kind
 from destinations.customerio_parts.settings import PERSON
 from syncer.errors import Problem
 from syncer.mapping import Sync
@@ -46,6 +47,7 @@ def refuse(sync: Sync, account: Account) -> Iterable[Problem]:
     yield from _refuse_match(sync, PERSON_IDENTIFIERS if is_person else OBJECT_IDENTIFIERS)
     yield from _refuse_missing(sync, is_person=is_person)
     yield from _refuse_names(sync, RESERVED_ON_PEOPLE if is_person else RESERVED_ON_OBJECTS)
+    yield from _refuse_relate(sync, account)
 
 
 def _no_such_object(name: str, account: Account) -> str:
@@ -107,6 +109,39 @@ def _refuse_names(sync: Sync, reserved: frozenset[str]) -> Iterator[Problem]:
             yield Problem(
                 place, f"an attribute name has at most {NAME_BYTES_MAX} bytes at customer.io; choose a shorter one."
             )
+
+
+def _refuse_relate(sync: Sync, account: Account) -> Iterator[Problem]:
+    is_person = sync.object == PERSON
+    seen: dict[str, str] = {}
+    for name in sync.relate:
+        kind = related_kind(sync, name, account.settings)
+        if kind is None:
+            yield Problem(f"relate.{name}", _no_such_relation(name, account, is_person=is_person))
+        elif kind in seen:
+            # Each of the two would take away what the other one wants to be there.
+            yield Problem(
+                f"relate.{name}",
+                f"customer.io keeps one relationship between a person and an object, and `{seen[kind]}` means the "
+                "same ones; keep one of the two.",
+            )
+        else:
+            seen[kind] = name
+
+
+def _no_such_relation(name: str, account: Account, *, is_person: bool) -> str:
+    names = list(account.settings.object_types if is_person else RELATED_PEOPLE)
+    near = difflib.get_close_matches(name.lower(), names, n=1)
+    if is_person:
+        possible = ", ".join([*(f"`{one}`" for one in names), 'an object type by its id, as "1"'])
+        return (
+            f"customer.io relates people to objects, and knows no object type {name!r}{_did_you_mean(near)}. Possible "
+            f"are {possible}; more names go into `object_types` of [destinations.{account.name}]."
+        )
+    return (
+        f"customer.io relates objects to people only, and not to {name!r}{_did_you_mean(near)}. "
+        f"Use one of {_listed(names)}."
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

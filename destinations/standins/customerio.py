@@ -191,7 +191,7 @@ class CustomerioStandIn(Workspace):
 
     # Track API.
 
-    def _taken(self, effects: Iterable[Callable[[], None]]) -> Answer:
+    def _taken(self, effects: Iterable[Callable[[], Any]]) -> Answer:
         self.take(effects)
         return Answer(200, {})
 
@@ -250,7 +250,7 @@ class CustomerioStandIn(Workspace):
             return v2_refused([Refusal("invalid", "batch", "too many operations")], self.too_large_status)
 
         errors: list[dict[str, Any]] = []
-        good: list[Callable[[], None]] = []
+        good: list[Callable[[], Any]] = []
         may_hold_large_items = len(request.body) > self.item_bytes_max
         for index, operation in enumerate(batch):
             if may_hold_large_items and is_larger(operation, self.item_bytes_max):

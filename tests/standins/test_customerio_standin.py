@@ -414,6 +414,21 @@ def test_relationships(standin: CustomerioStandIn, caller: Caller) -> None:
     assert {} == standin.relationships
 
 
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize("related", [False, True])
+def test_relating_what_is_not_there(standin: CustomerioStandIn, caller: Caller, record: bool, related: bool) -> None:
+    """Whether relating makes the record, or the one it is related to, are two switches; `_update` makes neither."""
+    standin.relating_makes_record, standin.relating_makes_related = record, related
+    what = {"cio_relationships": [{"identifiers": {"object_type_id": "1", "object_id": "o_1"}}]}
+
+    caller.batch(person("u_1", _update=True) | what)
+    assert ({}, {}) == (standin.people, standin.objects)
+
+    caller.batch({"type": "person", "action": "add_relationships", "identifiers": {"id": "u_1"}, **what})
+    assert (record, related) == (len(standin.people) == 1, len(standin.objects) == 1)
+    assert ({"u_1"} if record and related else set()) == standin.related("1", "o_1")
+
+
 def test_merging(standin: CustomerioStandIn, caller: Caller) -> None:
     """The second person goes, and the first keeps what it has and gains the rest."""
     caller.batch(person("u_1", a=1), person("u_2", a=2, b=2))

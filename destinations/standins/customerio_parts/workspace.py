@@ -20,6 +20,10 @@ class Workspace(StandIn):
         self.clock = clock
 
         self.email_may_change_by_id = False
+        self.relating_makes_record = False
+        """Whether `add_relationships` of a person or an object that is not there makes it."""
+        self.relating_makes_related = False
+        """Whether the other end of a relationship is made when it is not there."""
         self.bulk_is_wrapped = True
         self.applies_after_seconds = 0.0
 
@@ -33,7 +37,7 @@ class Workspace(StandIn):
         """cio_id of a person, and an object → attributes of their relationship."""
         self._ids: dict[str, dict[str, str]] = {"id": {}, "email": {}, "phone": {}}
         """Kind of identifier → its value, emails in lower case → cio_id."""
-        self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[float, Callable[[], Any]]] = deque()
         self._touches = 0
         self._made = 0
 
@@ -51,9 +55,17 @@ class Workspace(StandIn):
             found = self.objects.get((type_id, object_id))
             return dict(found.attributes) if found else None
 
+    def related(self, type_id: str, object_id: str) -> set[str]:
+        """Ids of the people who are related to an object, or their emails where they have no id."""
+        with self.lock:
+            self.apply_what_is_due()
+            whose = [cio_id for cio_id, one in self.relationships if one == (type_id, object_id)]
+            held = [self.people[cio_id].identifiers for cio_id in whose]
+            return {identifiers.get("id") or identifiers["email"] for identifiers in held}
+
     # What operations do.
 
-    def take(self, effects: Iterable[Callable[[], None]]) -> None:
+    def take(self, effects: Iterable[Callable[[], Any]]) -> None:
         """Into the queue, from where they are applied at once or after a while."""
         due = self.clock() + self.applies_after_seconds
         self._waiting.extend((due, effect) for effect in effects)
@@ -73,8 +85,8 @@ class Workspace(StandIn):
             case "person", "identify":
                 kind, value = next(iter(identifiers.items()))
                 attributes = dict(operation.get("attributes", {}))
-                self.identify_person(kind, value, attributes, operation.get("timestamp"))
-                self._relate(operation, related)
+                if self.identify_person(kind, value, attributes, operation.get("timestamp")):
+                    self._relate(operation, related)
             case "person", "delete":
                 self.delete_person(*next(iter(identifiers.items())))
             case "person", "merge":
@@ -84,15 +96,17 @@ class Workspace(StandIn):
                 self._relate(operation, related)
             case "object", "delete":
                 self._delete_object(identifiers)
-            case _, "add_relationships":
+            case kind, "add_relationships":
+                if self.relating_makes_record:
+                    self._make(kind, identifiers)
                 self._relate(operation, related)
             case _, "delete_relationships":
                 for one in related:
                     if key := self._relationship(operation, one):
                         self.relationships.pop(key, None)
 
-    def identify_person(self, kind: str, value: str, attributes: dict[str, Any], timestamp: int | None) -> None:
-        """Make or change a person, or write to `activity` why not."""
+    def identify_person(self, kind: str, value: str, attributes: dict[str, Any], timestamp: int | None) -> bool:
+        """Make or change a person; False when that was not done, and `activity` says why."""
         is_update_only = attributes.pop("_update", False)
         found = self.find_person(kind, value)
         wanted = {kind: value}
@@ -103,14 +117,14 @@ class Workspace(StandIn):
             owner = found if name == kind else self.find_person(name, text)
             if owner is not None and found is not None and owner is not found:
                 self.activity.append(f"Attribute Update Failure: {name} belongs to another person")
-                return
+                return False
             found = found or owner
         if found is None and kind == "cio_id":
             self.activity.append("Dropped: there is no person with this cio_id")
-            return
+            return False
         if found is None and is_update_only:
             self.activity.append("Failed Attribute Change: there is no such person, and _update is true")
-            return
+            return False
         if found is None:
             found = Record(self._new_cio_id(), {})
             self.people[found.cio_id] = found
@@ -121,11 +135,12 @@ class Workspace(StandIn):
             is_allowed = held is None or kind == "cio_id" or (name == "email" and self.email_may_change_by_id)
             if not is_allowed:
                 self.activity.append(f"Attribute Update Failure: {name} cannot be changed this way")
-                return
+                return False
         for name, text in wanted.items():
             if name != "cio_id" and found.identifiers.get(name) != text:
                 self._index(found, name, text)
         self._write(found, attributes, timestamp, removes_empty=False)
+        return True
 
     def _identify_object(self, identifiers: dict[str, str], attributes: dict[str, Any]) -> None:
         found = self.find("object", identifiers)
@@ -188,8 +203,16 @@ class Workspace(StandIn):
                 self._index(kept, name, value)
         self._write(kept, gone.attributes | kept.attributes, None, removes_empty=False)
 
+    def _make(self, kind: str, identifiers: dict[str, str]) -> None:
+        if kind == "person":
+            self.identify_person(*next(iter(identifiers.items())), {}, None)
+        else:
+            self._identify_object(identifiers, {})
+
     def _relate(self, operation: dict[str, Any], related: list[dict[str, Any]]) -> None:
         for one in related:
+            if self.relating_makes_related:
+                self._make("object" if operation["type"] == "person" else "person", one["identifiers"])
             if key := self._relationship(operation, one):
                 attributes = one.get("relationship_attributes") or {}
                 held = self.relationships.setdefault(key, {})

@@ -11,13 +11,13 @@ attributes, https://docs.customer.io/journeys/people/manage/attributes
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
-from destinations.customerio_parts import checking, rules
-from destinations.customerio_parts.account import Account
+from destinations.customerio_parts import checking, reading, rules, values
+from destinations.customerio_parts.account import Account, Whereabouts
+from destinations.customerio_parts.app import AppClient, Readings
 from destinations.customerio_parts.batches import Item, deliver
 from destinations.customerio_parts.client import TrackClient
 from destinations.customerio_parts.operations import (
@@ -31,9 +31,9 @@ from destinations.customerio_parts.operations import (
 )
 from destinations.customerio_parts.rules import IDENTIFIER_BYTES_MAX, VALUE_BYTES_MAX
 from destinations.customerio_parts.settings import CustomerioSettings
-from syncer.change import Change, Outcome, rejected
+from syncer.change import Change, Held, Outcome, Value, Wanted, rejected
 from syncer.destination import Destination, DestinationSettings, Limits, Pace, ValueLimit
-from syncer.errors import Problem
+from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
 from syncer.transport import Transport
 
@@ -59,6 +59,7 @@ class Customerio(Destination):
     def __init__(self, name: str, settings: CustomerioSettings, transport: Transport) -> None:
         super().__init__(name, settings, transport)
         self._account = Account(name, settings)
+        self._whereabouts = Whereabouts(self._account, transport)
         self._operations = Operations(settings, written_at=int(time.time()))
 
     @classmethod
@@ -69,7 +70,7 @@ class Customerio(Destination):
     @classmethod
     def account(cls, settings: CustomerioSettings) -> str:
         """Requests are counted per workspace, and a site id belongs to one."""
-        return hashlib.sha256(f"customerio {settings.site_id}".encode()).hexdigest()
+        return Account("", settings).shared("customerio")
 
     def refuse(self, sync: Sync) -> Iterable[Problem]:
         """Objects, identifiers, attribute names and combinations that customer.io cannot do."""
@@ -101,6 +102,24 @@ class Customerio(Destination):
         """Track credentials and region; with an `app_key` also that key, and that the object type exists."""
         return checking.check(sync, self._account, self.transport)
 
+    def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
+        """Attributes as customer.io gives them back, which is text; relationships of people, too.
+
+        The relationships of objects are left out: they can be written from this end, and not be read from it. Raises
+        DestinationUnusable also when there is no `app_key`, without which nothing can be read.
+        """
+        if self.settings.app_key is None:
+            raise DestinationUnusable(
+                f"[destinations.{self.name}] has no `app_key`, and the Track API cannot be read. Make an App API key "
+                "(Account Settings, API Credentials) and set `app_key`."
+            )
+        client = AppClient(self._account, self.transport, self.settings.app_key.get_secret_value())
+        return reading.read(sync, records, Readings(client, self._account, self._whereabouts), self.settings)
+
+    def holds(self, sync: Sync, name: str, value: Value, held: object) -> bool:
+        """Numbers are compared as numbers, instants as Unix seconds; null, absent and an empty text are equal."""
+        return values.is_held(value, held)
+
     def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         """Send a batch; a piece that is refused as a whole is halved until the culprit stands alone.
 
@@ -114,4 +133,4 @@ class Customerio(Destination):
                 yield rejected(change, "too_large", f"The record is larger than {ITEM_BYTES_MAX:,} bytes as JSON.")
             else:
                 items.append(Item(change, operations))
-        yield from deliver(items, TrackClient(self.settings, self.transport), self._account)
+        yield from deliver(items, TrackClient(self.settings, self.transport), self._account, self._whereabouts)

@@ -8,5 +8,8 @@ client        Track API requests, through the vendor's library on our transport
 relations     what `relate` names, and how customer.io is told of it
 operations    what a change becomes on the wire
 batches       a batch sent, and each operation's answer found
+app           App API requests, with their own key and pace
+reading       what customer.io holds of given records
+values        how it gives a value back
 checking      credentials, region and object types, asked before the first run
 """

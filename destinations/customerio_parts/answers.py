@@ -36,6 +36,21 @@ class Answer:
             body = None
         return cls(response.status_code, body, response.headers.get("Content-Type", "no content type"))
 
+    @property
+    def region(self) -> str | None:
+        """The region that a look-up found, `us` or `eu`; None when this is no answer to one."""
+        found = self.body.get("region") if self.status == 200 and isinstance(self.body, dict) else None
+        return found if found in ("us", "eu") else None
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the App API says that there is no such record, with the status as text or as a number.
+
+        A page of a proxy with that status says nothing of the kind.
+        """
+        errors = self.body.get("errors") if self.status == 404 and isinstance(self.body, dict) else None
+        return any(isinstance(one, dict) and str(one.get("status")) == "404" for one in _as_list(errors))
+
     def complaints(self) -> list[Complaint]:
         """What is wrong, in the form of v2 (`errors`) or of v1 (`meta.error` and `meta.errors`)."""
         if not isinstance(self.body, dict):

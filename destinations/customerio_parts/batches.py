@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from destinations.customerio_parts.account import Account
+from destinations.customerio_parts.account import Account, Whereabouts
 from destinations.customerio_parts.answers import Answer, Complaint
 from destinations.customerio_parts.client import TrackClient
 from syncer.change import Change, Outcome, accepted, deferred, rejected
@@ -82,7 +82,9 @@ class _Piece:
         return [_Piece(self.parts[middle:], self.is_in_doubt), _Piece(self.parts[:middle], self.is_in_doubt)]
 
 
-def deliver(items: Sequence[Item], client: TrackClient, account: Account) -> Iterator[Outcome]:
+def deliver(
+    items: Sequence[Item], client: TrackClient, account: Account, whereabouts: Whereabouts
+) -> Iterator[Outcome]:
     """Send a batch; a piece that is refused as a whole is halved until the culprit stands alone.
 
     So is one of which something was refused without a word as to what. Sending each of its operations alone would end
@@ -97,7 +99,7 @@ def deliver(items: Sequence[Item], client: TrackClient, account: Account) -> Ite
     while pieces:
         piece = pieces.pop()
         try:
-            answer = _send(client, piece, account)
+            answer = _send(client, piece, account, whereabouts)
         except SyncerError as error:
             # Whoever counts what never left must not count what an earlier answer left open.
             yield from _doubtful([piece, *pieces], str(error))
@@ -122,14 +124,14 @@ def deliver(items: Sequence[Item], client: TrackClient, account: Account) -> Ite
             yield from _doubtful([piece], f"customer.io answered {answer.status} and named no error.")
 
 
-def _send(client: TrackClient, piece: _Piece, account: Account) -> Answer:
+def _send(client: TrackClient, piece: _Piece, account: Account, whereabouts: Whereabouts) -> Answer:
     """One request; returns only answers that customer.io gives to a batch: 200, 207, 400 and 413."""
     try:
         answer = client.batch([part.operation for part in piece.parts])
     except Redirected as redirected:
-        raise DestinationUnusable(account.redirected(redirected)) from None
+        raise whereabouts.unusable(str(redirected), redirected) from None
     if answer.status in (401, 403):
-        raise DestinationUnusable(f"[destinations.{account.name}]: {account.refused_credentials(answer.status)}")
+        raise whereabouts.unusable(f"[destinations.{account.name}]: {account.refused_credentials(answer.status)}")
     # A proxy in between may answer 413 in its own way, and that still means: too large.
     if answer.status == 413 or (answer.status in (200, 207, 400) and isinstance(answer.body, dict)):
         return answer

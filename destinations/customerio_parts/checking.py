@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from destinations.customerio_parts.account import Account
-from destinations.customerio_parts.answers import Answer
+from destinations.customerio_parts.app import AppClient
 from destinations.customerio_parts.client import TrackClient
-from destinations.customerio_parts.settings import PERSON, REGIONS
+from destinations.customerio_parts.settings import PERSON
 from syncer.errors import DestinationUnusable, Problem, Redirected
 from syncer.mapping import Sync
 from syncer.transport import Transport
@@ -30,30 +30,23 @@ def check(sync: Sync, account: Account, transport: Transport) -> Iterator[Proble
 
 def _check_track(account: Account, transport: Transport) -> Iterator[Problem]:
     answer = TrackClient(account.settings, transport).region()
-    lives_in = str(answer.body.get("region")) if isinstance(answer.body, dict) else None
     if answer.status in (401, 403):
         yield account.problem("api_key", account.refused_credentials(answer.status))
-    elif answer.status != 200 or lives_in not in REGIONS:
+    elif answer.region is None:
         yield account.problem(
             "track_url",
             f"{account.settings.track} answered {answer.status} ({answer.content_type}) when asked for the account's "
             "region, and not as the Track API does. Check `track_url`, and whether a proxy is in between.",
         )
-    elif lives_in != account.settings.region:
-        yield account.problem("region", account.lives_in(lives_in))
+    elif answer.region != account.settings.region:
+        yield account.problem("region", account.lives_in(answer.region))
 
 
 def _check_app(sync: Sync, account: Account, transport: Transport, app_key: str) -> Iterator[Problem]:
-    session = transport.session()
-    session.headers["Authorization"] = f"Bearer {app_key}"
-    answer = Answer.of(session.get(f"{account.settings.app}/v1/object_types"))
+    answer = AppClient(account, transport, app_key).get("object_types")
     types = answer.body.get("types") if isinstance(answer.body, dict) else None
     if answer.status in (401, 403):
-        yield account.problem(
-            "app_key",
-            f"customer.io refused the App API key ({answer.status}). Check `app_key` and `region`; "
-            "the key of the Track API does not work here.",
-        )
+        yield account.problem("app_key", account.refused_app_key(answer.status))
     elif answer.status != 200 or not isinstance(types, list):
         yield account.problem(
             "app_url",

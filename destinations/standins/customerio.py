@@ -154,6 +154,12 @@ class CustomerioStandIn(Workspace):
                 return self._app(request, partial(reading.object_types, self))
             case "GET", ["v1", "customers"]:
                 return self._app(request, lambda: reading.customers_by_email(self, request))
+            case "POST", ["v1", "customers"]:
+                return self._app(request, lambda: reading.customers_by_filter(self, request))
+            case "GET", ["v1", "customers", identifier, "relationships"]:
+                return self._app(request, lambda: reading.customer_relationships(self, request, identifier))
+            case "POST", ["v1", "data_index", "attributes"]:
+                return self._app(request, lambda: reading.describe_attributes(self, request))
             case "GET", ["v1", "customers", identifier, "attributes"]:
                 return self._app(request, lambda: reading.customer_attributes(self, request, identifier))
             case "POST", ["v1", "customers", "attributes"]:

@@ -40,7 +40,7 @@ def unauthorized() -> Answer:
     return app_refused(401, "unauthorized")
 
 
-def not_found() -> Answer:
-    """What is not there."""
-    # The status is text here and a number elsewhere; so it was recorded.
-    return Answer(404, {"errors": [{"detail": "not found (reference 01FC8Z2Q4E9T3M)", "status": "404"}]})
+def not_found(*, status_is_text: bool = True) -> Answer:
+    """What is not there. The status is text here and a number elsewhere; so it was recorded."""
+    status = "404" if status_is_text else 404
+    return Answer(404, {"errors": [{"detail": "not found (reference 01FC8Z2Q4E9T3M)", "status": status}]})

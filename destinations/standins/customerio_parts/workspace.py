@@ -24,7 +24,11 @@ class Workspace(StandIn):
         """Whether `add_relationships` of a person or an object that is not there makes it."""
         self.relating_makes_related = False
         """Whether the other end of a relationship is made when it is not there."""
+
+        # Forms in which the App API may answer.
         self.bulk_is_wrapped = True
+        self.not_found_status_is_text = True
+        self.type_ids_are_numbers = False
         self.applies_after_seconds = 0.0
 
         self.activity: list[str] = []
@@ -35,6 +39,10 @@ class Workspace(StandIn):
         """Object type id and object id → object."""
         self.relationships: dict[tuple[str, tuple[str, str]], dict[str, str]] = {}
         """cio_id of a person, and an object → attributes of their relationship."""
+        self.segments: dict[int, set[str]] = {}
+        """Id of a manual segment → cio_ids. Made by people in the interface, and so by tests."""
+        self.described: dict[str, str] = {}
+        """Attribute → its description in the interface."""
         self._ids: dict[str, dict[str, str]] = {"id": {}, "email": {}, "phone": {}}
         """Kind of identifier → its value, emails in lower case → cio_id."""
         self._waiting: deque[tuple[float, Callable[[], Any]]] = deque()

@@ -82,7 +82,7 @@ def customers_by_filter(workspace: Workspace, request: Request) -> Answer:
         return app_refused(400, "a filter is needed, and a start and a limit that were given here")
     try:
         found = [person for person in workspace.people.values() if _fits(workspace, person, body["filter"])]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return app_refused(400, "this is not a filter")
     start, stop = page
     identifiers = [_identifiers(person) for person in found[start:stop]]
@@ -92,7 +92,7 @@ def customers_by_filter(workspace: Workspace, request: Request) -> Answer:
 
 
 def _fits(workspace: Workspace, person: Record, condition: Any) -> bool:
-    """Whether a person is picked. Raises KeyError, TypeError or ValueError for what is no filter."""
+    """Whether a person is picked. Raises what reading something else raises for what is no filter."""
     [(kind, about)] = condition.items()
     if kind in ("and", "or"):
         if not isinstance(about, list) or not about:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from destinations.standins.customerio_parts.records import Record, as_text
 from destinations.standins.server import StandIn
@@ -25,11 +25,20 @@ class Workspace(StandIn):
         self.relating_makes_related = False
         """Whether the other end of a relationship is made when it is not there."""
 
+        self.v1_takes_floats = True
+        self.v1_errors_are_a_list = False
+
         # Forms in which the App API may answer.
         self.bulk_is_wrapped = True
         self.not_found_status_is_text = True
         self.type_ids_are_numbers = False
         self.applies_after_seconds = 0.0
+        self.applies_nothing = False
+        """200 for everything and not a trace of it: only reading back finds out."""
+        self.null_removes_from_people = True
+        """Whether a null in an identify of v2 removes a person's attribute, as it does in v1; or says nothing."""
+        self.floats: Literal["shortest", "fixed", "exponent"] = "shortest"
+        """How a fraction is printed when it is read back."""
 
         self.activity: list[str] = []
         """What customer.io took with a 200 and did not do."""
@@ -39,6 +48,8 @@ class Workspace(StandIn):
         """Object type id and object id → object."""
         self.relationships: dict[tuple[str, tuple[str, str]], dict[str, str]] = {}
         """cio_id of a person, and an object → attributes of their relationship."""
+        self.suppressed: set[tuple[str, str]] = set()
+        """Kind of identifier, and the identifier."""
         self.segments: dict[int, set[str]] = {}
         """Id of a manual segment → cio_ids. Made by people in the interface, and so by tests."""
         self.described: dict[str, str] = {}
@@ -75,6 +86,8 @@ class Workspace(StandIn):
 
     def take(self, effects: Iterable[Callable[[], Any]]) -> None:
         """Into the queue, from where they are applied at once or after a while."""
+        if self.applies_nothing:
+            return
         due = self.clock() + self.applies_after_seconds
         self._waiting.extend((due, effect) for effect in effects)
         self.apply_what_is_due()
@@ -92,11 +105,19 @@ class Workspace(StandIn):
         match operation["type"], operation["action"]:
             case "person", "identify":
                 kind, value = next(iter(identifiers.items()))
-                attributes = dict(operation.get("attributes", {}))
+                attributes = {
+                    name: one
+                    for name, one in operation.get("attributes", {}).items()
+                    if one is not None or self.null_removes_from_people
+                }
                 if self.identify_person(kind, value, attributes, operation.get("timestamp")):
                     self._relate(operation, related)
             case "person", "delete":
                 self.delete_person(*next(iter(identifiers.items())))
+            case "person", "suppress":
+                self.suppress(*next(iter(identifiers.items())))
+            case "person", "unsuppress":
+                self.unsuppress(*next(iter(identifiers.items())))
             case "person", "merge":
                 self.merge(operation["primary"], operation["secondary"])
             case "object", "identify" | "identify_anonymous":
@@ -121,6 +142,9 @@ class Workspace(StandIn):
         for name in ("id", "email"):
             if name in attributes and (text := attributes.pop(name)) is not None:
                 wanted.setdefault(name, str(text))
+        if any((name, _comparable(name, text)) in self.suppressed for name, text in wanted.items()):
+            self.activity.append("Ignored: this identifier is suppressed")
+            return False
         for name, text in wanted.items():
             owner = found if name == kind else self.find_person(name, text)
             if owner is not None and found is not None and owner is not found:
@@ -165,7 +189,7 @@ class Workspace(StandIn):
         held, seconds = record.attributes, record.timestamps
         changed = set()
         for name, value in attributes.items():
-            text = None if value is None or (removes_empty and value == "") else as_text(value)
+            text = None if value is None or (removes_empty and value == "") else self._text(value)
             if text == held.get(name):
                 continue
             if second < seconds.get(name, second):
@@ -181,6 +205,22 @@ class Workspace(StandIn):
             self._touches += 1
             record.touched, record.changed = self._touches, changed
 
+    def _text(self, value: Any) -> str:
+        if isinstance(value, float) and self.floats != "shortest":
+            return f"{value:.25f}" if self.floats == "fixed" else f"{value:.16e}"
+        return as_text(value)
+
+    def suppress(self, kind: str, value: str) -> None:
+        """A person goes, and cannot be made again by any identifier that they had."""
+        found = self.find_person(kind, value)
+        held = found.identifiers if found else {}
+        self.delete_person(kind, value)
+        self.suppressed |= {(name, _comparable(name, text)) for name, text in {**held, kind: value}.items()}
+
+    def unsuppress(self, kind: str, value: str) -> None:
+        """An identifier may be used again; who had it stays gone."""
+        self.suppressed.discard((kind, _comparable(kind, value)))
+
     def delete_person(self, kind: str, value: str) -> None:
         """A person goes, with all relationships; nobody is no error."""
         found = self.find_person(kind, value)
@@ -190,6 +230,8 @@ class Workspace(StandIn):
         for name, held in found.identifiers.items():
             self._ids[name].pop(_comparable(name, held), None)
         self.relationships = {key: held for key, held in self.relationships.items() if key[0] != found.cio_id}
+        for members in self.segments.values():
+            members.discard(found.cio_id)
 
     def _delete_object(self, identifiers: dict[str, str]) -> None:
         found = self.find("object", identifiers)

@@ -24,7 +24,7 @@ from destinations.customerio_parts.operations import (
     BATCH_BYTES_MAX,
     ENVELOPE_BYTES,
     ITEM_BYTES_MAX,
-    RECORDS_MAX,
+    OPERATIONS_MAX,
     SEPARATOR_BYTES,
     Operations,
     utf8_bytes,
@@ -77,10 +77,9 @@ class Customerio(Destination):
         return rules.refuse(sync, self._account)
 
     def limits(self, sync: Sync) -> Limits:
-        """Batches of 4,000 operations and 480,000 bytes; texts of 1,000 bytes, identifiers of 150."""
+        """Batches of 4,000 changes and 480,000 bytes; texts of 1,000 bytes, identifiers of 150."""
         return Limits(
-            # A change whose relationships come and go is two operations.
-            records=RECORDS_MAX // 2 if sync.relate else RECORDS_MAX,
+            records=OPERATIONS_MAX,
             utf8_bytes=BATCH_BYTES_MAX - ENVELOPE_BYTES,
             in_flight=4,
             timestamp_unit="second",
@@ -91,8 +90,9 @@ class Customerio(Destination):
         )
 
     def requests(self, sync: Sync, changes: Sequence[Change]) -> int:
-        """One request for a batch."""
-        return 1 if changes else 0
+        """One request for a batch, unless relationships that go make it more than 4,000 operations."""
+        operations = sum(len(self._operations.of(sync, one)) for one in changes) if sync.relate else len(changes)
+        return -(-operations // OPERATIONS_MAX)
 
     def weigh(self, sync: Sync, change: Change) -> int:
         """Bytes of the operations as the client will encode them, and of the comma after each."""

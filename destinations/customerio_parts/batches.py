@@ -9,6 +9,7 @@ from typing import Any
 from destinations.customerio_parts.account import Account, Whereabouts
 from destinations.customerio_parts.answers import Answer, Complaint
 from destinations.customerio_parts.client import TrackClient
+from destinations.customerio_parts.operations import OPERATIONS_MAX
 from syncer.change import Change, Outcome, accepted, deferred, rejected
 from syncer.errors import DestinationUnusable, Redirected, SyncerError
 
@@ -95,7 +96,8 @@ def deliver(
     Raises DestinationUnusable when the answer is not one that customer.io gives to a batch.
     """
     parts = [_Part(item, operation) for item in items for operation in item.operations]
-    pieces = [_Piece(parts)] if parts else []
+    # A stack, from which the first one is taken first.
+    pieces = [_Piece(parts[start : start + OPERATIONS_MAX]) for start in range(0, len(parts), OPERATIONS_MAX)][::-1]
     while pieces:
         piece = pieces.pop()
         try:

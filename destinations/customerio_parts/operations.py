@@ -15,8 +15,8 @@ from destinations.customerio_parts.settings import PERSON, CustomerioSettings
 from syncer.change import Change, Value
 from syncer.mapping import Sync
 
-RECORDS_MAX = 4_000
-"""Operations in a batch. The vendor names no number, so bytes decide; this one bounds what a crash leaves in doubt."""
+OPERATIONS_MAX = 4_000
+"""Operations in a request. The vendor names no number, so bytes decide; this bounds what a crash leaves in doubt."""
 BATCH_BYTES_MAX = 480_000
 """The vendor says 500 kb, and not whether that is 500,000 bytes or 512,000."""
 ITEM_BYTES_MAX = 30_000
@@ -47,9 +47,8 @@ class Operations:
         }
         if change.kind == "removed" and sync.removed == "delete":
             return [{**whose, "action": "delete"}]
-        relations = change.relations.items()
-        comes = added(sync, relations, self.settings)
-        goes = removed(sync, relations, self.settings)
+        comes = added(sync, change.relations, self.settings) if change.relations else []
+        goes = removed(sync, change.relations, self.settings) if change.relations else []
         is_guarded = is_person and (sync.missing == "skip" or change.kind == "removed")
         operations: list[dict[str, Any]] = []
         if change.fields or change.kind == "new" or (comes and is_guarded) or not (comes or goes):

@@ -9,7 +9,7 @@ https://docs.customer.io/integrations/api/track/ (cio_relationships)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from destinations.customerio_parts.settings import PERSON, CustomerioSettings
@@ -27,21 +27,19 @@ def related_kind(sync: Sync, name: str, settings: CustomerioSettings) -> str | N
     return PERSON if name in RELATED_PEOPLE else None
 
 
-def added(sync: Sync, relations: Iterable[tuple[str, Relation]], settings: CustomerioSettings) -> list[dict[str, Any]]:
+def added(sync: Sync, relations: Mapping[str, Relation], settings: CustomerioSettings) -> list[dict[str, Any]]:
     """The `cio_relationships` that are to be there from now on."""
-    return [_related(sync, name, one, settings) for name, relation in relations for one in relation.add]
+    return [_related(sync, name, one, settings) for name, relation in relations.items() for one in relation.add]
 
 
-def removed(
-    sync: Sync, relations: Iterable[tuple[str, Relation]], settings: CustomerioSettings
-) -> list[dict[str, Any]]:
+def removed(sync: Sync, relations: Mapping[str, Relation], settings: CustomerioSettings) -> list[dict[str, Any]]:
     """The `cio_relationships` that are to be there no more.
 
     An address that was only written in another case is the same person, who would be taken away after being added.
     """
     return [
         _related(sync, name, one, settings)
-        for name, relation in relations
+        for name, relation in relations.items()
         for one in relation.remove
         if _folded(name, one) not in {_folded(name, other) for other in relation.add}
     ]

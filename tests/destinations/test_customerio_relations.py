@@ -391,13 +391,29 @@ def test_weights_count_every_operation(standin: CustomerioStandIn, destination: 
 
 
 def test_limits_of_relationships(destination: Customerio) -> None:
-    """Related identifiers have 150 bytes, and a batch as many changes as never become more than 4,000 operations."""
+    """Related identifiers have 150 bytes; bytes decide how many changes a batch has, below 4,000."""
     limits: Limits = destination.limits(OWNED)
 
     assert {"person": ValueLimit(utf8_bytes=150)} == limits.relations
-    assert 2_000 == limits.records
+    assert 4_000 == limits.records
     assert {} == destination.limits(PEOPLE).relations
     assert 4_000 == destination.limits(PEOPLE).records
+
+
+def test_more_operations_than_a_request_may_have(standin: CustomerioStandIn, destination: Customerio) -> None:
+    """4,000 operations are a request, also when a batch of fewer changes has more; the cost says so before."""
+    people_known(standin, "u_1", "u_2")
+    # So many of them in one batch need far shorter ones than these.
+    standin.batch_bytes_max = 2_000_000
+    changes = [workspace(f"w_{n}", add=["u_2"], remove=["u_1"], plan=LONG if n == 1_999 else "x") for n in range(2_010)]
+
+    outcomes = push(destination, OWNED, *changes)
+
+    assert [4_000, 20] == [len(batch) for batch in bodies(standin)]
+    assert 2 == destination.requests(OWNED, changes) == standin.count
+    assert ["w_1999"] == [key for key, outcome in outcomes.items() if outcome.result != "accepted"]
+    assert 1 == destination.requests(OWNED, changes[:2_000])
+    assert 0 == destination.requests(OWNED, [])
 
 
 def test_an_operation_that_is_too_large(standin: CustomerioStandIn, destination: Customerio) -> None:

@@ -1,10 +1,10 @@
-"""customer.io: attributes of people and of objects (workspaces, accounts), written through the Track API.
+"""customer.io: attributes of people and of objects (workspaces, accounts), and what is related to what.
 
-Writes are Track v2 batches of identify operations, sent through the vendor's own client on a session of our
-transport.
+Writes are Track v2 batches, sent through the vendor's own client on a session of our transport. A 200 says that they
+were taken and not that they were applied; what became of them is read through the App API, with a key of its own.
 
 Documents: Track API, https://docs.customer.io/integrations/api/track/ (batch, limits, regions) ·
-App API, https://docs.customer.io/integrations/api/app/ (object types) ·
+App API, https://docs.customer.io/integrations/api/app/ (reading, object types) ·
 refusals, https://docs.customer.io/journeys/invalid-api-requests ·
 attributes, https://docs.customer.io/journeys/people/manage/attributes
 """

@@ -245,6 +245,20 @@ def test_the_same_twice(standin: CustomerioStandIn, destination: Customerio, syn
     assert 1 == len(ends[0][0])
 
 
+@pytest.mark.parametrize("kind", ["close", "lost", "cut", "after", "status"])
+def test_trouble_that_passes(standin: CustomerioStandIn, destination: Customerio, kind: str) -> None:
+    """What was applied and not answered is sent once more, and relationships end as they should, each of them once."""
+    people_known(standin, "u_1", "u_2")
+    push(destination, OWNED, workspace("w_1", "new", add=["u_1"], plan="free"))
+    standin.trouble(kind, answer=Answer(502, "<html></html>"))
+
+    outcomes = push(destination, OWNED, workspace("w_1", add=["u_2"], remove=["u_1"], plan="pro"))
+
+    assert {"w_1": "accepted"} == results(outcomes)
+    assert ({"u_2"}, {"plan": "pro"}) == (standin.related("1", "w_1"), standin.object("1", "w_1"))
+    assert 3 == standin.count
+
+
 # Nobody is made.
 
 

@@ -8,7 +8,8 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from destinations.customerio import Customerio, CustomerioSettings
+from destinations.customerio import Customerio
+from destinations.customerio_parts.settings import CustomerioSettings
 from destinations.orbit import Orbit, OrbitSettings
 from destinations.orbit_parts.rules import TAG
 from destinations.salesforce import Salesforce

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import json
 import math
 import threading
 import tomllib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,110 +17,48 @@ from pydantic import ValidationError
 
 import mappings
 from destinations import adapter
-from destinations.customerio import ITEM_BYTES_MAX, Customerio, CustomerioSettings
+from destinations.customerio import Customerio
+from destinations.customerio_parts.operations import ITEM_BYTES_MAX
+from destinations.customerio_parts.settings import CustomerioSettings
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import HTML, Answer, Request, Server
 from syncer.change import Change, Outcome, Value
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
-from syncer.mapping import Brakes, Field, FieldType, Sync
-from syncer.transport import Gate, Transport
+from syncer.mapping import Field, FieldType
+from tests.destinations.customerio_world import (
+    API_KEY,
+    APP_KEY,
+    CREATING,
+    PEOPLE,
+    WORKSPACES,
+    Open,
+    bodies,
+    change_of,
+    opener,
+    people_known,
+    push,
+    results,
+    served,
+    sync_of,
+)
 
-API_KEY = "a-track-key-that-nobody-may-see"
-APP_KEY = "an-app-key-that-nobody-may-see"
 PRIVATE_ID = "ada-lovelace"
 PRIVATE_VALUE = "a-private-value"
 
 
 @pytest.fixture
 def standin() -> Iterator[CustomerioStandIn]:
-    service = CustomerioStandIn(api_key=API_KEY, app_key=APP_KEY)
-    with Server({"": service}):
-        yield service
-
-
-Open = Callable[..., Customerio]
+    yield from served()
 
 
 @pytest.fixture
 def open_destination(standin: CustomerioStandIn) -> Iterator[Open]:
-    """Opens the adapter on the stand-in; keyword arguments are settings, `stop` and the transport's options."""
-    opened: list[Transport] = []
-
-    def make(
-        *,
-        stop: threading.Event | None = None,
-        transport_options: dict[str, Any] | None = None,
-        **settings: Any,
-    ) -> Customerio:
-        parsed = CustomerioSettings.model_validate(tomllib.loads(standin.settings()) | settings)
-        options: dict[str, Any] = {"timeout": 5, "attempts": 3, "wait_first": 0.01, "wait_max": 0.02}
-        transport = Transport(
-            Gate(Customerio.pace(parsed)),
-            title=Customerio.title,
-            stop=stop or threading.Event(),
-            **(options | {"retry_after_max": 0.02} | (transport_options or {})),
-        )
-        opened.append(transport)
-        return Customerio("customerio", parsed, transport)
-
-    yield make
-    for transport in opened:
-        transport.close()
+    yield from opener(standin)
 
 
 @pytest.fixture
 def destination(open_destination: Open) -> Customerio:
     return open_destination()
-
-
-def sync_of(**changed: Any) -> Sync:
-    """A sync of people by id, creating none, with other settings put over it; `fields` may be names."""
-    names = changed.pop("fields", ("activation_score", "plan"))
-    return Sync.model_validate(
-        {
-            "name": "customerio.people",
-            "destination": "customerio",
-            "source": "activation.users",
-            "key": "user_id",
-            "object": "person",
-            "match": {"id": "user_id"},
-            "fields": tuple(Field(name=name, column="score") for name in names),
-            "brakes": Brakes(),
-            "file": Path("customerio.toml"),
-        }
-        | changed
-    )
-
-
-PEOPLE = sync_of()
-CREATING = sync_of(missing="create")
-WORKSPACES = sync_of(object="workspace", match={"object_id": "workspace_id"}, missing="create")
-
-
-def change_of(key: str, kind: Any = "changed", match: dict[str, str] | None = None, **fields: Value) -> Change:
-    return Change(key=key, kind=kind, match=match or {"id": key}, fields=fields, before={})
-
-
-def people_known(standin: CustomerioStandIn, *ids: str) -> None:
-    """Puts these people there."""
-    standin.seed([{"user_id": one, "email": f"{one}@example.com"} for one in ids], [], [])
-
-
-def push(destination: Customerio, sync: Sync, *changes: Change) -> dict[str, Outcome]:
-    """Pushes one batch; every change has exactly one outcome."""
-    outcomes = list(destination.push(sync, list(changes)))
-
-    assert sorted(change.key for change in changes) == sorted(outcome.key for outcome in outcomes)
-    return {outcome.key: outcome for outcome in outcomes}
-
-
-def results(outcomes: dict[str, Outcome]) -> dict[str, str]:
-    return {key: outcome.result for key, outcome in outcomes.items()}
-
-
-def bodies(standin: CustomerioStandIn) -> list[list[dict[str, Any]]]:
-    """The batches that arrived."""
-    return [json.loads(one.request.body)["batch"] for one in standin.log if one.request.path == "/api/v2/batch"]
 
 
 def test_the_registry_finds_the_adapter() -> None:
@@ -686,76 +623,6 @@ def test_a_service_that_is_not_there(standin: CustomerioStandIn, open_destinatio
         push(open_destination(track_url=gone.url), CREATING, change_of("u_1", plan="pro"))
 
     assert not caught.value.doubt
-
-
-# Regions and redirects.
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_writes_follow_no_redirect(standin: CustomerioStandIn, destination: Customerio, status: int) -> None:
-    """An EU account on the US host is told so in words, and nothing is written anywhere."""
-    standin.region, standin.redirect_status = "eu", status
-
-    with pytest.raises(DestinationUnusable, match=r'lives in the EU region; set region = "eu"'):
-        push(destination, CREATING, change_of("u_1", plan="pro"))
-
-    assert 1 == standin.count
-    assert {} == standin.people
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_to_somewhere_else(standin: CustomerioStandIn, destination: Customerio, status: int) -> None:
-    """A redirect that is not customer.io's own is named and not followed."""
-    other = CustomerioStandIn(api_key=API_KEY, app_key=APP_KEY)
-    with Server({"": other}):
-        standin.region, standin.redirect_status, standin.redirect_to = "eu", status, other.url
-
-        with pytest.raises(DestinationUnusable, match="redirects are not followed"):
-            push(destination, CREATING, change_of("u_1", plan="pro"))
-
-    assert 0 == other.count
-
-
-@pytest.mark.parametrize(
-    ("lives_in", "configured", "sentences"),
-    [
-        ("us", "us", []),
-        ("eu", "eu", []),
-        ("eu", "us", ['lives in the EU region; set region = "eu" in [destinations.customerio].']),
-        ("us", "eu", ['lives in the US region; set region = "us" in [destinations.customerio].']),
-    ],
-)
-def test_check_compares_the_region(
-    standin: CustomerioStandIn, open_destination: Open, lives_in: Any, configured: Any, sentences: list[str]
-) -> None:
-    """The account's region is asked for, and a wrong setting is told with the right one."""
-    standin.region, standin.host_region = lives_in, configured
-
-    problems = list(open_destination(region=configured).check(PEOPLE))
-
-    assert [f"destinations.customerio.region: This customer.io account {one}" for one in sentences] == [
-        str(problem) for problem in problems
-    ]
-
-
-def test_check_understands_a_redirect(standin: CustomerioStandIn, destination: Customerio) -> None:
-    """When even the question for the region is redirected to the other region, that is the answer."""
-    standin.region, standin.region_look_up_redirects = "eu", True
-
-    [problem] = destination.check(PEOPLE)
-
-    assert 'set region = "eu"' in problem.sentence
-
-
-def test_check_names_a_redirect_that_it_does_not_understand(
-    standin: CustomerioStandIn, destination: Customerio
-) -> None:
-    """Any other redirect is told with its target's host."""
-    standin.region, standin.region_look_up_redirects, standin.redirect_to = "eu", True, "https://login.example.com"
-
-    [problem] = destination.check(PEOPLE)
-
-    assert "a redirect to login.example.com" in problem.sentence
 
 
 # What check finds.

@@ -20,12 +20,14 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from destinations.customerio import Customerio, CustomerioSettings
+from destinations.customerio import Customerio
+from destinations.customerio_parts.relations import RELATED_PEOPLE
+from destinations.customerio_parts.settings import CustomerioSettings
 from destinations.orbit import Orbit, OrbitSettings
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.orbit import OrbitStandIn
 from destinations.standins.server import Answer, Request, Server, StandIn
-from syncer.change import Change, Kind, Outcome, Value
+from syncer.change import Change, Kind, Outcome, Relation, Value
 from syncer.destination import Destination, Pace
 from syncer.mapping import Brakes, Field, Sync
 from syncer.transport import Gate, Transport
@@ -115,12 +117,21 @@ class Judge:
 
 
 def customerio_document() -> dict[str, Any]:
-    """Customer.io's document, closed: as it is, it would let a misspelt key of an operation pass."""
+    """Customer.io's document, closed: as it is, it would let a misspelt key of an operation pass.
+
+    Open, it is stricter in one place too: a person in a relationship is one of three schemas that all fit any person.
+    """
     document: dict[str, Any] = json.loads((SPECS / "customerio-track.json").read_text())
     schema = document["paths"]["/api/v2/batch"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     schema |= {"additionalProperties": False, "required": ["batch"]}
     for operation in schema["properties"]["batch"]["items"]["anyOf"]:
         operation["unevaluatedProperties"] = False
+    schemas = document["components"]["schemas"]
+    for related in (schemas["object_relationships"], schemas["v2_cio_relationships"]):
+        # Nothing at all would do as a relationship, and as a person in one.
+        related["items"] |= {"unevaluatedProperties": False, "required": ["identifiers"]}
+    for person in schemas["v2_cio_relationships"]["items"]["properties"]["identifiers"]["oneOf"]:
+        person |= {"additionalProperties": False, "required": list(person["properties"])}
     return document
 
 
@@ -204,11 +215,10 @@ def customerio_changes(match: Mapping[str, str], removed: str) -> list[Change]:
     return [Change(f"key-{number}", kind, match, sent, {}) for number, (kind, sent) in enumerate(kinds)]
 
 
+IDENTIFIERS = {"id": "u_1", "email": "ada@example.com", "cio_id": "a3000001"}
 PEOPLE = [
     ({identifier: value}, missing)
-    for (identifier, value), missing in itertools.product(
-        {"id": "u_1", "email": "ada@example.com", "cio_id": "a3000001"}.items(), ("skip", "create")
-    )
+    for (identifier, value), missing in itertools.product(IDENTIFIERS.items(), ("skip", "create"))
     # Nobody can be created by an id that customer.io gives itself.
     if (identifier, missing) != ("cio_id", "create")
 ]
@@ -231,6 +241,47 @@ def test_customerio_would_take_our_requests(customerio: CustomerioStandIn, remov
 
     assert {} == judged(judge, customerio)
     assert judge.operations == judge.seen
+
+
+def customerio_relation_changes(match: Mapping[str, str], name: str, related: str) -> list[Change]:
+    """Each way in which relationships may come and go, with attributes and without."""
+    both = Relation((related, f"{related}2"), (f"{related}3",))
+    comes, goes = Relation(add=(related,)), Relation(remove=(related,))
+    kinds: list[tuple[Kind, Relation, dict[str, Value]]] = [
+        (kind, relation, fields)
+        for kind in ("new", "changed", "removed")
+        for relation in (both, comes, goes)
+        for fields in ({}, {"band": None if kind == "removed" else "hot"})
+    ]
+    return [
+        Change(f"key-{number}", kind, match, fields, {}, relations={name: relation})
+        for number, (kind, relation, fields) in enumerate(kinds)
+    ]
+
+
+@pytest.mark.parametrize("removed", ["clear", "delete"])
+def test_customerio_would_take_our_relationships(customerio: CustomerioStandIn, removed: str) -> None:
+    """Relationships from either end, of records by every identifier, are what the document describes."""
+    judge = Judge(customerio_document())
+    adapter = customerio_adapter(customerio)
+    people = [(match, missing, name) for match, missing in PEOPLE for name in ("workspace", "2", "object:2")]
+    for match, missing, name in people:
+        changes = customerio_relation_changes(match, name, "acme")
+        settings = {"object": "person", "match": dict.fromkeys(match, "x"), "missing": missing, "removed": removed}
+        pushed(adapter, sync_of(["band"], relate={name: "x"}, **settings), changes)
+    for match, missing in (({"object_id": "acme"}, "create"), ({"cio_object_id": "ob000001"}, "skip")):
+        for name, identifier in RELATED_PEOPLE.items():
+            changes = customerio_relation_changes(match, name, IDENTIFIERS[identifier])
+            settings = {"object": "1", "match": dict.fromkeys(match, "x"), "missing": missing, "removed": removed}
+            pushed(adapter, sync_of(["band"], relate={name: "x"}, **settings), changes)
+
+    assert {} == judged(judge, customerio)
+    actions = {(one["type"], one["action"]) for exchange in customerio.log for one in exchange.request.json()["batch"]}
+    expected = {(kind, action) for kind in ("person", "object") for action in ("identify", "delete_relationships")}
+    # A person without attributes gets an object by `add_relationships` only where people may be made.
+    expected |= {("person", "add_relationships"), ("object", "add_relationships")}
+    expected |= {("person", "delete"), ("object", "delete")} if removed == "delete" else set()
+    assert expected == actions
 
 
 def test_customerio_stand_in_answers_as_documented(customerio: CustomerioStandIn) -> None:
@@ -356,6 +407,12 @@ def customerio_batch(**changed: Any) -> Request:
     return request_of("POST", "/api/v2/batch", body={"batch": [operation]}, authorization="Basic x")
 
 
+def customerio_relating(related: Any, **changed: Any) -> Request:
+    whose = {"type": "object", "identifiers": {"object_type_id": "1", "object_id": "1"}}
+    operation = {**whose, "action": "add_relationships", "cio_relationships": related} | changed
+    return request_of("POST", "/api/v2/batch", body={"batch": [operation]}, authorization="Basic x")
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -369,6 +426,18 @@ def customerio_batch(**changed: Any) -> Request:
         customerio_batch(timestamp="2026-02-28T00:00:00Z"),
         customerio_batch(attribute={}),
         customerio_batch(type="object", identifiers={"object_id": "1"}),
+        customerio_batch(cio_relationships={}),
+        customerio_batch(cio_relationships=[{"identifiers": {"id": "1"}}]),
+        customerio_batch(cio_relationships=[{"identifiers": {"object_id": "1"}}]),
+        customerio_batch(cio_relationships=[{"identifiers": {"object_type_id": 1, "object_id": "1"}}]),
+        customerio_batch(cio_relationships=[{"identifiers": {"object_type_id": "1", "object_id": "1"}, "to": "x"}]),
+        customerio_relating([{"identifiers": {"phone": "1"}}]),
+        customerio_relating([{"identifiers": {"id": "1", "email": "ada@example.com"}}]),
+        customerio_relating([{"identifiers": {}}]),
+        customerio_relating([{}]),
+        customerio_relating("u_1"),
+        customerio_relating([{"identifiers": {"id": "1"}}], timestamp=1),
+        customerio_relating([{"identifiers": {"id": "1"}}], attributes={}),
         request_of("POST", "/api/v2/batch", body=[], authorization="Basic x"),
         request_of("POST", "/api/v2/batch", body={}, authorization="Basic x"),
         request_of("POST", "/api/v2/batch", body={"batch": []}),
@@ -382,6 +451,7 @@ def test_judge_of_customerio_objects(bad: Request) -> None:
     judge = Judge(customerio_document())
 
     assert [] == judge.objections(customerio_batch())
+    assert [] == judge.objections(customerio_relating([{"identifiers": {"id": "1"}}]))
     assert judge.objections(bad)
 
 

@@ -13,17 +13,7 @@ import requests
 
 from destinations.standins.customerio import STAND_IN, CustomerioStandIn
 from destinations.standins.customerio_parts.records import as_text
-from destinations.standins.server import Server
-
-
-class Clock:
-    """Time that stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now = 1_767_225_600.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.standins.customerio_caller import Caller, Clock, calling, person, served, thing
 
 
 @pytest.fixture
@@ -33,49 +23,12 @@ def clock() -> Clock:
 
 @pytest.fixture
 def standin(clock: Clock) -> Iterator[CustomerioStandIn]:
-    service = CustomerioStandIn(clock=clock)
-    with Server({"/cio": service}):
-        yield service
-
-
-class Caller:
-    """Somebody with both keys."""
-
-    def __init__(self, standin: CustomerioStandIn) -> None:
-        self.url = standin.url
-        self.track = requests.Session()
-        self.track.auth = (standin.site_id, standin.api_key)
-        self.app = requests.Session()
-        self.app.headers["Authorization"] = f"Bearer {standin.app_key}"
-
-    def batch(self, *operations: Any) -> requests.Response:
-        return self.post("/api/v2/batch", {"batch": list(operations)})
-
-    def post(self, path: str, body: Any) -> requests.Response:
-        return self.track.post(self.url + path, json=body, allow_redirects=False)
-
-    def put(self, identifier: str, **attributes: Any) -> requests.Response:
-        address = f"{self.url}/api/v1/customers/{requests.utils.quote(identifier, safe='')}"
-        return self.track.put(address, json=attributes)
-
-    def get(self, path: str) -> requests.Response:
-        return self.app.get(self.url + path)
+    yield from served(clock)
 
 
 @pytest.fixture
 def caller(standin: CustomerioStandIn) -> Iterator[Caller]:
-    made = Caller(standin)
-    with made.track, made.app:
-        yield made
-
-
-def person(user_id: str = "u_1", **attributes: Any) -> dict[str, Any]:
-    return {"type": "person", "action": "identify", "identifiers": {"id": user_id}, "attributes": attributes}
-
-
-def thing(object_id: str = "o_1", type_id: Any = "1", **attributes: Any) -> dict[str, Any]:
-    identifiers = {"object_type_id": type_id, "object_id": object_id}
-    return {"type": "object", "action": "identify", "identifiers": identifiers, "attributes": attributes}
+    yield from calling(standin)
 
 
 def test_it_is_the_one_that_is_found() -> None:
@@ -412,6 +365,21 @@ def test_relationships(standin: CustomerioStandIn, caller: Caller) -> None:
     assert [(u_2, ("1", "o_1"))] == list(standin.relationships)
     caller.batch({"type": "object", "action": "delete", "identifiers": thing()["identifiers"]})
     assert {} == standin.relationships
+
+
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize("related", [False, True])
+def test_relating_what_is_not_there(standin: CustomerioStandIn, caller: Caller, record: bool, related: bool) -> None:
+    """Whether relating makes the record, or the one it is related to, are two switches; `_update` makes neither."""
+    standin.relating_makes_record, standin.relating_makes_related = record, related
+    what = {"cio_relationships": [{"identifiers": {"object_type_id": "1", "object_id": "o_1"}}]}
+
+    caller.batch(person("u_1", _update=True) | what)
+    assert ({}, {}) == (standin.people, standin.objects)
+
+    caller.batch({"type": "person", "action": "add_relationships", "identifiers": {"id": "u_1"}, **what})
+    assert (record, related) == (len(standin.people) == 1, len(standin.objects) == 1)
+    assert ({"u_1"} if record and related else set()) == standin.related("1", "o_1")
 
 
 def test_merging(standin: CustomerioStandIn, caller: Caller) -> None:

@@ -21,7 +21,7 @@ from syncer.change import Change, Value
 from syncer.destination import Destination
 from syncer.mapping import FieldType
 from syncer.testing import Bench, Decision, HttpBench, Memory, MemorySettings
-from syncer.testing.bench import STRANGE_TEXTS
+from syncer.testing.bench import STRANGE_TEXTS, DelayKind
 from syncer.transport import Transport
 
 
@@ -90,6 +90,14 @@ class StandInBench(HttpBench):
             times=times,
             answer=Answer(status, content, headers or {}),
         )
+
+    def delay(self, kind: DelayKind, seconds: float, *, times: int | None = 1) -> bool:
+        self.standin.trouble(kind, when=self.is_write, times=times, seconds=seconds)
+        return True
+
+    def expire(self, after: int) -> bool:
+        self.standin.trouble("status", skip=after, times=None, answer=Answer(401, {}))
+        return True
 
 
 class OrbitBench(StandInBench):
@@ -229,6 +237,10 @@ class SalesforceBench(StandInBench):
 
     def refused(self) -> tuple[str, Value]:
         return self.text, "x" * 129
+
+    def answer_short(self) -> bool:
+        self.trouble("after", status=200, content=[])
+        return True
 
     def is_write(self, request: Request) -> bool:
         return "/composite/" in request.path

@@ -33,7 +33,7 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from destinations.orbit_parts.activities import Telling
-from destinations.orbit_parts.client import CLOSED, Answered, Client, Closed
+from destinations.orbit_parts.client import CLOSED, Answered, Client, Closed, Unreached
 from destinations.orbit_parts.reading import Reading
 from destinations.orbit_parts.roster import MemberList, Roster
 from destinations.orbit_parts.rules import (
@@ -120,8 +120,10 @@ class Orbit(Destination):
             workspace_status, _ = client.ask("GET", f"/workspaces/{workspace}")
         except Answered as error:
             yield self._problem(error.setting, str(error))
-        except (DestinationUnusable, ServiceUnavailable) as error:
+        except (Closed, Unreached) as error:
             yield self._problem("base_url", str(error))
+        except (DestinationUnusable, ServiceUnavailable) as error:
+            yield self._problem("base_url", f"{error} Try again later, and check base_url if that lasts.")
         else:
             if user_status != 200:
                 yield self._problem(
@@ -191,4 +193,4 @@ def _turn_of(workspace: str) -> threading.Lock:
         return _turns.setdefault(workspace, threading.Lock())
 
 
-__all__ = ["CLOSED", "Closed", "Orbit", "OrbitSettings"]
+__all__ = ["CLOSED", "Orbit", "OrbitSettings"]

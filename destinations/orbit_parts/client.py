@@ -38,6 +38,13 @@ class Closed(DestinationUnusable):
         self.doubt = doubt
 
 
+class Unreached(ServiceUnavailable):
+    """Not even a connection came about, all through this run."""
+
+    def __init__(self, sentence: str, *, doubt: bool) -> None:
+        super().__init__(f"{sentence} {CLOSED}", doubt=doubt)
+
+
 class Answered(DestinationUnusable):
     """The destination is unusable, and its sentence already says why; `setting` is what to correct."""
 
@@ -82,7 +89,7 @@ class Client:
                 raise
             if isinstance(error, DestinationUnusable):
                 raise Closed(str(error)) from None
-            raise ServiceUnavailable(f"{error} {CLOSED}", doubt=error.doubt) from None
+            raise Unreached(str(error), doubt=error.doubt) from None
         status = response.status_code
         if status in STOPS:
             raise Answered(*STOPS[status])

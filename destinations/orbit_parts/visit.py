@@ -54,13 +54,16 @@ class Visit:
         if (refusal := self._tell(met)) is not None:
             return refusal
         member, fields = met, change.fields
-        for _ in range(ROUNDS_MAX):
+        for number in range(ROUNDS_MAX):
             settled = self._settled(member, fields)
             if isinstance(settled, Outcome):
                 return settled
             member, body = settled
             if not body:
                 return accepted(change)
+            if number and body.get("tags") == []:
+                # Whether no tags at all can be written as a list is not known; the other form is an empty text.
+                body["tags"] = ""
             status, answer = self._client.change(member, body)
             if status in REFUSED:
                 return _refusal(change, status, answer)
@@ -75,7 +78,10 @@ class Visit:
             if seen is None:
                 return self._gone()
             member = seen
-        return self._contended() if difference(member, fields) else accepted(change)
+        left = difference(member, fields)
+        if left.get("tags") == []:
+            return rejected(change, "last_tag", "The service does not take a member's last tag off.")
+        return self._contended() if left else accepted(change)
 
     def _find(self) -> Member | None:
         if self._roster.lacks(self._identifier, self._value):

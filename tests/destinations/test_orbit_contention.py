@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,22 @@ def test_quarrel_after_our_own_writing_is_in_doubt(bench: Bench) -> None:
     assert 1 == len(bench.writes())
 
 
+def test_third_writing_that_stays_is_accepted(bench: Bench) -> None:
+    """Ours that are written over twice and stay the third time are accepted."""
+    member = bench.standin.add(email="ada@example.com", tags=["activation:warm"])
+    overwritten: list[int] = []
+
+    def overwrite(member: Member) -> None:
+        if len(overwritten) < 2:
+            overwritten.append(1)
+            member.tags = ["activation:warm"]
+
+    bench.standin.after_put = overwrite
+
+    assert [("accepted", "", False)] == told(bench.push(change_of("ada@example.com", HOT)))
+    assert (["activation:hot"], 3) == (member.tags, len(bench.writes()))
+
+
 @pytest.mark.parametrize("order", ["kept", "turning"])
 def test_one_request_lies_between_comparing_and_replacing(bench: Bench, order: str) -> None:
     """The list is written right after it was compared, in whatever order the service gives tags back."""
@@ -126,3 +143,24 @@ def test_member_that_goes_between_two_readings(
 
     assert [outcome] == told(bench.push(change_of("ada@example.com", fields, kind=kind), sync=sync_of()))
     assert [] == bench.writes()
+
+
+@pytest.mark.parametrize(
+    ("switch", "tags", "outcome", "left", "writes"),
+    [
+        ("emptied", ["activation:warm"], ("accepted", "", False), [], 1),
+        ("text only", ["activation:warm"], ("accepted", "", False), [], 2),
+        ("ignored", ["activation:warm"], ("rejected", "last_tag", False), ["activation:warm"], 3),
+        ("ignored", ["activation:warm", "vip"], ("accepted", "", False), ["vip"], 1),
+    ],
+)
+def test_last_tag_is_taken_off_in_either_form(
+    bench: Bench, switch: Any, tags: list[str], outcome: tuple[str, str, bool], left: list[str], writes: int
+) -> None:
+    """No tags at all are written as a list, then as a text; a service that takes neither keeps the tag, and says so."""
+    bench.standin.unverified.empty_tags = switch
+    member = bench.standin.add(email="ada@example.com", tags=tags)
+    outcomes = bench.push(change_of("ada@example.com", {"tag:activation": None}, kind="removed"))
+
+    assert [outcome] == told(outcomes)
+    assert (left, writes) == (member.tags, len(bench.writes()))

@@ -128,6 +128,25 @@ def test_strict_service_takes_what_we_send(bench: Bench, unknown_keys: Any, flat
     assert ("Ada", [], 2) == (member.attributes["name"], member.tags, len(member.activities))
 
 
+@pytest.mark.parametrize(("status", "words"), [(404, "There is no workspace"), (403, "no right to the workspace")])
+def test_unknown_workspace_is_told_either_way(bench: Bench, status: Any, words: str) -> None:
+    """However the service answers for a workspace that it does not have, check names the setting."""
+    bench.standin.unverified.unknown_workspace = status
+    (problem,) = bench.orbit(workspace="nowhere").check(sync_of())
+
+    assert "destinations.orbit.workspace" == problem.place
+    assert words in problem.sentence
+
+
+@pytest.mark.parametrize(("switch", "outcome"), [("ignored", ""), ("kept", "missing")])
+def test_address_in_another_case(bench: Bench, switch: Any, outcome: str) -> None:
+    """An address is found as the service finds it: where case counts there, another case is nobody."""
+    bench.standin.unverified.identities_case = switch
+    bench.standin.add(email="Ada@example.com")
+
+    assert [outcome] == [one.code for one in bench.push(change_of("ada@example.com", HOT))]
+
+
 # Pace.
 
 

@@ -259,6 +259,22 @@ def test_member_that_slips_past_is_found_by_a_second_pass(bench: Bench) -> None:
     assert 6 == bench.asked().count("GET /members")
 
 
+def test_member_that_slips_past_is_no_stranger(bench: Bench) -> None:
+    """A push that has read the list while somebody left takes nobody for a stranger who slipped past."""
+    members = crowd(bench, 250)
+
+    def leave(page: int) -> None:
+        if page == 1:
+            bench.standin.members.pop(members[0].id, None)
+
+    bench.standin.after_page = leave
+    strangers = [change_of(f"stranger-{number}@example.com", {"company": "ACME"}) for number in range(25)]
+    outcomes = bench.push(*strangers, change_of("p100@example.com", {"company": "ACME"}))
+
+    assert [*["missing"] * 25, ""] == [outcome.code for outcome in outcomes]
+    assert 6 == bench.asked().count("GET /members")
+
+
 def test_member_that_comes_twice_is_one(bench: Bench) -> None:
     """A member on two pages is one member, as the later page shows it."""
     members = crowd(bench, 150)

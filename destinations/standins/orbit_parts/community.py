@@ -139,7 +139,10 @@ class Community:
                 if values[source]:
                     self.attach(member, {"source": source, NETWORKS[source][0]: values[source]})
         replacing = values.get("tags", values.get("tag_list"))
-        if replacing is not None and (tags_of(replacing) or self.unverified.empty_tags == "emptied"):
+        is_emptying = self.unverified.empty_tags == "emptied" or (
+            self.unverified.empty_tags == "text only" and replacing == ""
+        )
+        if replacing is not None and (tags_of(replacing) or is_emptying):
             member.tags = self._cased(tags_of(replacing))
         member.tags = list(dict.fromkeys(member.tags + self._cased(tags_of(values.get("tags_to_add") or []))))
         after = self.attributes(member)

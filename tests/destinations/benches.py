@@ -114,12 +114,14 @@ class OrbitBench(StandInBench):
     }
 
     adapter_type: ClassVar[type[Orbit]] = Orbit
+    more: ClassVar[Mapping[str, str]] = {}
+    """Settings besides."""
 
     def __init__(self, standin: OrbitStandIn) -> None:
         self.standin: OrbitStandIn = standin
 
     def adapter(self, transport: Transport) -> Destination:
-        settings = OrbitSettings.model_validate(tomllib.loads(self.standin.settings()))
+        settings = OrbitSettings.model_validate(tomllib.loads(self.standin.settings()) | self.more)
         return self.adapter_type("orbit", settings, transport)
 
     def put(self, number: int, fields: Mapping[str, Value]) -> None:
@@ -155,6 +157,12 @@ class OrbitTagBench(OrbitBench):
         pairs = [tag.split(":", 1) for tag in member.tags if ":" in tag]
         assert len(pairs) == len({prefix for prefix, _ in pairs}), "One prefix has two tags."
         return {TAG + prefix: step for prefix, step in pairs}
+
+
+class OrbitTellingBench(OrbitTagBench):
+    """Orbit's tags, with an activity for each step that changes."""
+
+    more: ClassVar[Mapping[str, str]] = {"activity": "activation:step_changed"}
 
 
 class CustomerioBench(StandInBench):

@@ -146,6 +146,8 @@ class Orbit(Destination):
                 visit = Visit(client, self._roster, change, creates=sync.missing == "create", telling=telling)
                 outcome = visit.outcome()
             yield outcome
+            if visit.end is not None:
+                raise visit.end
 
     def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
         """One by one, or from one pass over the list when there are more of them than the list has pages."""

@@ -39,9 +39,10 @@ class Telling:
     """How a crossing is told: type and weight of its activity, the sync, and the day (UTC) on which the run began.
 
     The key says which crossing it is, so whoever tells of it again that day, after a crash or a lost answer, names
-    an activity that is there already. That day is what two crossings of the same kind are told apart by: the same
-    one twice in a day is told once, and one whose run died between telling and tagging, and which the next run meets
-    after midnight, is told twice.
+    an activity that is there already. That day is what two crossings of the same kind are told apart by, and so two
+    things remain: the same crossing twice in a day is told once; and one that was told while its tag could not be
+    written (the run died, the tags kept moving, the service refused another field) is told again by a run of the next
+    day, UTC.
     """
 
     kind: str

@@ -32,6 +32,8 @@ class Visit:
         self._creates = creates
         self._telling = telling
         self._has_written = False
+        self.end: Answered | None = None
+        """Why the destination is unusable from here on, when the outcome is a deferred one all the same."""
         ((name, self._value),) = change.match.items()
         self._identifier = Identifier.of(name)
 
@@ -43,6 +45,7 @@ class Visit:
             # A write whose fate is unknown belongs to this change alone; the next request of the batch meets
             # the same trouble, if it lasts, and says so for all that are left.
             if self._has_written or getattr(error, "doubt", False):
+                self.end = error if isinstance(error, Answered) else None
                 return deferred(self._change, "unanswered", str(error), doubt=True)
             raise
 

@@ -484,14 +484,18 @@ def test_refused_rate_leaves_no_doubt(bench: Bench) -> None:
     assert not caught.value.doubt
 
 
-@pytest.mark.parametrize("answer", [Answer(401), Answer(503, HTML), Answer(429)])
-def test_failure_after_a_write_leaves_doubt(bench: Bench, answer: Answer) -> None:
-    """When the tags were written and cannot be looked at again, the record is in doubt, whatever the reason."""
+@pytest.mark.parametrize(("answer", "ends"), [(Answer(401), True), (Answer(503, HTML), False), (Answer(429), False)])
+def test_failure_after_a_write_leaves_doubt(bench: Bench, answer: Answer, ends: bool) -> None:
+    """When the tags were written and cannot be looked at again, the record is in doubt, whatever the reason; a reason
+    that is nothing about a record ends the destination after that."""
     bench.standin.add(email="ada@example.com")
     bench.standin.trouble("status", times=None, skip=1, when=lambda request: request.method == "GET", answer=answer)
-    outcomes = bench.push(change_of("ada@example.com", {"tag:activation": "hot"}))
+    outcomes = bench.orbit().push(sync_of(), [change_of("ada@example.com", {"tag:activation": "hot"})])
+    one = next(outcomes)
 
-    assert [("deferred", "unanswered", True)] == [(one.result, one.code, one.doubt) for one in outcomes]
+    assert ("deferred", "unanswered", True) == (one.result, one.code, one.doubt)
+    with pytest.raises(DestinationUnusable if ends else StopIteration):
+        next(outcomes)
 
 
 def test_stop_between_two_members(bench: Bench) -> None:

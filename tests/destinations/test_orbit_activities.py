@@ -177,6 +177,19 @@ def test_refused_weight_ends_the_destination_with_the_setting(bench: Bench) -> N
     assert ([], []) == (member.tags, told(bench))
 
 
+def test_refused_weight_makes_one_member_at_most(bench: Bench) -> None:
+    """When members are made, the first one meets the refused setting in doubt, and no other is made for it."""
+    bench.standin.unverified.zero_weight = "refused"
+    outcomes = bench.orbit(activity=KIND).push(
+        sync_of(missing="create"), [change_of(f"p{number}@example.com", HOT, kind="new") for number in range(3)]
+    )
+
+    assert [("deferred", True)] == results([next(outcomes)])
+    with pytest.raises(DestinationUnusable, match=r"Correct activity_weight\."):
+        next(outcomes)
+    assert 1 == len(bench.standin.members)
+
+
 def test_other_refusals_of_an_activity_are_the_records(bench: Bench) -> None:
     """An activity that is refused for something else rejects its record, and nothing is tagged."""
     member = bench.standin.add(email=ADA)

@@ -27,7 +27,7 @@ from syncer.testing.records import RecordTests, all_accepted, attempted, pushed,
 PAGE = "<html><body><h1>Sorry</h1></body></html>"
 VALUE = "a-value-that-must-not-leak"
 
-TIMEOUT_SECONDS = 0.3
+TIMEOUT_SECONDS = 0.5
 
 PASSING: dict[str, dict[str, Any]] = {
     "429": {"kind": "status", "status": 429},
@@ -181,7 +181,7 @@ class AdapterTests(RecordTests):
         """An answer that does not come, or stops after its headers, is given up in time, and the write is repeated."""
         bench.put(1, {bench.text: "cold"})
         adapter, sync = bench.adapter(bench.transport(timeout=TIMEOUT_SECONDS)), bench.sync()
-        if not bench.delay(kind, 5 * TIMEOUT_SECONDS):
+        if not bench.delay(kind, 3 * TIMEOUT_SECONDS):
             pytest.skip("This bench cannot make its service slow.")
         changes = [bench.change(1, {bench.text: "hot"})]
 
@@ -194,7 +194,7 @@ class AdapterTests(RecordTests):
         """A write that is never answered in time may have arrived, and is told so."""
         bench.put(1, {bench.text: "cold"})
         adapter = bench.adapter(bench.transport(timeout=TIMEOUT_SECONDS, attempts=2))
-        if not bench.delay(kind, 5 * TIMEOUT_SECONDS, times=None):
+        if not bench.delay(kind, 3 * TIMEOUT_SECONDS, times=None):
             pytest.skip("This bench cannot make its service slow.")
         found = attempted(adapter, bench.sync(), [bench.change(1, {bench.text: "hot"})])
 

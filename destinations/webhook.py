@@ -104,6 +104,7 @@ class Webhook(Destination):
     kind: ClassVar[str] = "webhook"
     title: ClassVar[str] = "The webhook"
     settings_type: ClassVar[type[DestinationSettings]] = WebhookSettings
+    relates: ClassVar[bool] = True
 
     settings: WebhookSettings
 
@@ -123,7 +124,7 @@ class Webhook(Destination):
         return hashlib.sha256(f"webhook {settings.url}".encode()).hexdigest()
 
     def refuse(self, sync: Sync) -> Iterable[Problem]:
-        """Nothing: objects, identifiers and fields are the receiver's own words."""
+        """Nothing: objects, identifiers, fields and relations are the receiver's own words."""
         return ()
 
     def limits(self, sync: Sync) -> Limits:
@@ -249,7 +250,13 @@ def _as_json(sync: Sync, change: Change) -> dict[str, Any]:
         # The receiver has no mapping to look into, so it is told what is wanted.
         kind = "delete" if sync.removed == "delete" else "clear"
     fields = {name: _wire(value) for name, value in change.fields.items()}
-    return {"key": change.key, "kind": kind, "match": dict(change.match), "fields": fields}
+    told: dict[str, Any] = {"key": change.key, "kind": kind, "match": dict(change.match), "fields": fields}
+    if change.relations:
+        told["relations"] = {
+            name: {"add": list(relation.add), "remove": list(relation.remove)}
+            for name, relation in change.relations.items()
+        }
+    return told
 
 
 def _wire(value: Value) -> Any:

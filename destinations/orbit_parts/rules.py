@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from syncer.errors import Problem
 from syncer.mapping import Field, Sync
@@ -20,7 +21,10 @@ NETWORKS: Mapping[str, str] = {
     "linkedin": "username",
     "devto": "username",
 }
-"""Identifier of a match, which is the source of an identity → the key that holds its value."""
+"""Source of an identity, which is an identifier of a match too → the key that holds its value."""
+
+IDENTIFIER = re.compile(r"(?P<source>[A-Za-z0-9_.-]+)(@(?P<host>[A-Za-z0-9_.-]+))?(:(?P<key>uid|username|email))?")
+"""`SOURCE`, `SOURCE@HOST`, `SOURCE:KEY` and `SOURCE@HOST:KEY`; a network has a key of its own when none is given."""
 
 TAG = "tag:"
 """How a field that owns tags begins; behind it comes the prefix of the tags."""
@@ -41,6 +45,53 @@ RECOGNISED = frozenset({"name", "email", "github", "twitter"})
 """One of these has to be known of a new member (docs.orbit.love/reference/members)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """What a match finds a member by: an identity at a source, or Orbit's own id.
+
+    `host` tells apart several of one source, as the hosts of Discourse; empty means any.
+    """
+
+    source: str
+    host: str
+    key: str
+
+    @classmethod
+    def of(cls, name: str) -> Identifier:
+        """The identifier of that name: `email`, `discourse@forum.example.com`, `warehouse:uid`. Raises ValueError."""
+        if name == "id":
+            return cls(name, "", name)
+        found = IDENTIFIER.fullmatch(name)
+        key = found and (found["key"] or NETWORKS.get(found["source"]))
+        if not found or not key:
+            raise ValueError(name)
+        return cls(found["source"], found["host"] or "", key)
+
+    @property
+    def is_id(self) -> bool:
+        """Whether this is Orbit's own id, and no identity."""
+        return self.key == "id"
+
+    @property
+    def is_caseless(self) -> bool:
+        """Addresses and the networks' user names are the same in either case; ids and words of one's own are not."""
+        return NETWORKS.get(self.source) == self.key
+
+    @property
+    def is_a_key(self) -> bool:
+        """Whether a member's own keys show this identity, as `github` does."""
+        return self.is_caseless and not self.host
+
+    def identity(self, value: str) -> dict[str, str]:
+        """An identity as a query and as a body have it: `{"source": "github", "username": "ada"}`."""
+        host = {"source_host": self.host} if self.host else {}
+        return {"source": self.source, **host, self.key: value}
+
+    def folded(self, value: str) -> str:
+        """A value in the form in which equal ones are equal."""
+        return value.strip().casefold() if self.is_caseless else value
+
+
 def refuse_match(sync: Sync) -> Iterator[Problem]:
     """A member is found by one identity, and made only when it can be recognised."""
     known = [*NETWORKS, "id"]
@@ -48,20 +99,33 @@ def refuse_match(sync: Sync) -> Iterator[Problem]:
         yield Problem("match", "Orbit finds a member by exactly one identifier. Keep one of them.")
         return
     (identifier,) = sync.match
-    if identifier not in known and not re.fullmatch(r"[A-Za-z0-9_.-]+:uid", identifier):
+    if not is_identifier(identifier):
         guess = difflib.get_close_matches(identifier, known, 1)
         yield Problem(
             "match",
             f"Orbit finds no member by {identifier!r}{f'; did you mean {guess[0]!r}?' if guess else '.'} Take one of "
-            f'{", ".join(known)}, or "SOURCE:uid" for identities of a source of your own.',
+            f'{", ".join(known)}, or "SOURCE:uid" for identities of a source of your own; "SOURCE@HOST" names the host '
+            "where there are several.",
         )
     elif sync.missing == "create" and identifier == "id":
         yield Problem("missing", 'Orbit gives out the ids of new members itself. Match by an identity, or "skip".')
-    elif sync.missing == "create" and not RECOGNISED & {identifier, *(field.name for field in sync.fields)}:
+    elif sync.missing == "create" and not RECOGNISED & {
+        Identifier.of(identifier).source,
+        *(field.name for field in sync.fields),
+    }:
         yield Problem(
             "missing",
             "Orbit makes a new member only when a name, email, github or twitter is known. Map one of these fields.",
         )
+
+
+def is_identifier(name: str) -> bool:
+    """Whether members can be found by an identifier of that name."""
+    try:
+        Identifier.of(name)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_key(field: Field) -> Iterator[Problem]:

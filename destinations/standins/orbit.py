@@ -1,7 +1,7 @@
-"""A strict stand-in of Orbit: a workspace with members, their identities and their tags.
+"""A strict stand-in of Orbit: a workspace with members, their identities, tags and timelines, and organizations.
 
-Members only: activities, notes and organizations are not what a sync writes. Where the vendor's document is
-silent about what the service did, `Unverified` has a switch, so that tests can see both.
+Where the vendor's document is silent about what the service did, `Unverified` has a switch, so that tests can see
+both. Filters of the lists are not there, as nothing of ours asks for them.
 
 Source: the vendor's OpenAPI document of June 2023, app.orbit.love/api-docs/v1/swagger.json, kept at
 https://github.com/api-evangelist/orbit (openapi/orbit-rest-api-openapi.yml).
@@ -9,81 +9,35 @@ https://github.com/api-evangelist/orbit (openapi/orbit-rest-api-openapi.yml).
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
-from urllib.parse import urlencode
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+from urllib.parse import urlencode, urlsplit
 
+from destinations.standins.orbit_parts.community import COLUMNS, Community, Member, identity_shown
+from destinations.standins.orbit_parts.organizations import SORTS as ORGANIZATION_SORTS
+from destinations.standins.orbit_parts.organizations import Organizations
+from destinations.standins.orbit_parts.rules import (
+    ACTIVITY_KEYS,
+    IDENTITY_KEYS,
+    NETWORK_KEYS,
+    NETWORKS,
+    WRITABLE,
+    RefusedError,
+    Unverified,
+    body_of,
+    is_page,
+    refuse_identity,
+    refuse_member,
+    refuse_unknown,
+)
+from destinations.standins.orbit_parts.timeline import ConflictError, Timeline
 from destinations.standins.server import Answer, Request, StandIn, Table
 
-TEXT_KEYS = ("bio", "birthday", "company", "location", "name", "pronouns", "shipping_address", "title", "tshirt", "url")
-NETWORKS: Mapping[str, tuple[str, str]] = {
-    "email": ("email", "email.host"),
-    "github": ("username", "github.com"),
-    "twitter": ("username", "twitter.com"),
-    "linkedin": ("username", "linkedin.com"),
-    "devto": ("username", "dev.to"),
-    "discourse": ("username", "forum.example.com"),
-}
-"""Source of an identity → the key that identifies in it, and its usual host."""
-NETWORK_KEYS = ("email", "github", "twitter", "linkedin", "devto")
-"""Member keys that are identities, written along with the member."""
-WRITABLE = frozenset(TEXT_KEYS) | frozenset(NETWORK_KEYS) | {"slug", "teammate", "tags", "tags_to_add", "tag_list"}
-IDENTITY_KEYS = frozenset({"source", "source_host", "uid", "username", "email", "name", "url"})
 SORTS = frozenset({"id", "name", "created_at", "updated_at", "company", "title", "location"})
 FOREIGN_TAGS: tuple[tuple[str, ...], ...] = (("newsletter",), ("speaker", "vip"), (), ("contributor", "meetup:berlin"))
 """What other people had put on members before the first sync."""
-
-COLUMNS = ("name", "email", "github", "company", "tags")
-"""What the sandbox page shows of a member, and marks when a write changed it."""
-
-ID_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789"
-
-
-@dataclass(slots=True)
-class Unverified:
-    """What no source says about the service; each is answered by a switch."""
-
-    unknown_keys: Literal["ignored", "refused"] = "ignored"
-    tags_case: Literal["kept", "lowered"] = "kept"
-    empty_tags: Literal["emptied", "ignored"] = "emptied"
-    merged: Literal["shown", "gone"] = "shown"
-    identities_case: Literal["ignored", "kept"] = "ignored"
-    rate_headers: Literal["always", "when refused"] = "always"
-
-
-@dataclass(slots=True)
-class Member:
-    """One member as stored; `attributes` has the writable keys that are not identities."""
-
-    id: str
-    attributes: dict[str, Any]
-    tags: list[str] = field(default_factory=list)
-    identities: list[dict[str, Any]] = field(default_factory=list)
-    created_at: str = ""
-    updated_at: str = ""
-    merged_at: str | None = None
-    changed: set[str] = field(default_factory=set)
-
-    def username(self, source: str) -> str | None:
-        """What the member is called at a network; None when it is not known there."""
-        for one in self.identities:
-            if one["source"] == source:
-                found: str | None = one[NETWORKS[source][0]]
-                return found
-        return None
-
-
-class _RefusedError(Exception):
-    """A 422 with `errors` as a map of key to texts."""
-
-    def __init__(self, **errors: list[str]) -> None:
-        super().__init__("422")
-        self.errors = errors
 
 
 class OrbitStandIn(StandIn):
@@ -99,19 +53,32 @@ class OrbitStandIn(StandIn):
         self.foreign_workspaces = {"rival"}
         """Workspaces that exist and that the key has no right to."""
         self.unverified = Unverified()
-        self.members: dict[str, Member] = {}
+        self.community = Community(workspace, self.unverified)
+        self.timeline = Timeline(self.community)
+        self.organizations = Organizations(self.community)
         self.rate_max: int | None = None
         """Requests per 60 s, above which 429 is answered; the service had 120. None: no limit."""
         self.retry_after: int | None = 1
         """What Retry-After says, in seconds; None leaves it out."""
+        self.rate_reset = 60
+        """What RateLimit-Reset says, in seconds."""
+        self.after_get: Callable[[Member, int], None] | None = None
+        """Somebody else, right after a reading of one member, which is that member's n-th."""
         self.before_put: Callable[[Member], None] | None = None
         """Somebody else, between our reading of a member and our writing of it."""
         self.after_put: Callable[[Member], None] | None = None
         """Somebody else, right after our writing."""
+        self.after_page: Callable[[int], None] | None = None
+        """Somebody else, right after a page of the list of members; what they do makes later pages shift."""
+        self.next_host: str | None = None
+        """Another host, in the links to the next page."""
         self._times: deque[float] = deque()
-        self._by_identity: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        """Source and value without case → ids of members that have it, or had it."""
-        self._made = 0
+        self._gets: Counter[str] = Counter()
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """All members, by id."""
+        return self.community.members
 
     def settings(self) -> str:
         """A section's body; the pace is what a loopback service can bear."""
@@ -138,14 +105,14 @@ class OrbitStandIn(StandIn):
     def add(self, *, tags: Iterable[str] = (), **values: Any) -> Member:
         """Put a member there as the service's own people would; `values` are keys of a member."""
         with self.lock:
-            member = self._new(values.get("name") or values.get("email") or values.get("github") or "member")
-            self._write(member, values | {"tags": list(tags)})
+            member = self.community.new(values.get("name") or values.get("email") or values.get("github") or "member")
+            self.community.write(member, values | {"tags": list(tags)})
             return member
 
     def attach(self, member: Member, **identity: Any) -> None:
         """Give a member an identity: source, and uid, username or email."""
         with self.lock:
-            self._attach(member, identity)
+            self.community.attach(member, identity)
 
     def named(self, value: str) -> Member | None:
         """The member with this address, user name, uid or id; None when there is none."""
@@ -177,6 +144,7 @@ class OrbitStandIn(StandIn):
     def handle(self, request: Request) -> Answer:
         """Rate, then key, then workspace, then the member."""
         headers, refused = self._rate()
+        self.community.url = self.url
         answer = refused or self._route(request)
         return Answer(answer.status, answer.content, {**headers, **answer.headers})
 
@@ -189,10 +157,11 @@ class OrbitStandIn(StandIn):
         is_over = len(self._times) >= self.rate_max
         if not is_over:
             self._times.append(now)
+        spelling = self.unverified.rate_spelling
         headers = {
-            "RateLimit-Limit": str(self.rate_max),
-            "RateLimit-Remaining": str(self.rate_max - len(self._times)),
-            "RateLimit-Reset": "60",
+            f"{spelling}-Limit": str(self.rate_max),
+            f"{spelling}-Remaining": str(self.rate_max - len(self._times)),
+            f"{spelling}-Reset": str(self.rate_reset),
         }
         if not is_over:
             return headers if self.unverified.rate_headers == "always" else {}, None
@@ -211,323 +180,274 @@ class OrbitStandIn(StandIn):
                     return Answer(200, {"data": [self._workspace()], "included": []})
                 case "GET", ["workspaces", slug]:
                     return self._absent(slug) or Answer(200, {"data": self._workspace(), "included": []})
-                case method, [slug, "members", *rest]:
-                    return self._absent(slug) or self._members(method, rest, request)
-        except _RefusedError as refused:
-            return Answer(422, {"errors": refused.errors})
-        return Answer(404, {"errors": "Not found"})
+                case method, [slug, kind, *rest]:
+                    return self._absent(slug) or self._within(kind, method, rest, request)
+        except RefusedError as refused:
+            return Answer(self.unverified.refusal, {"errors": refused.errors})
+        except ConflictError:
+            return Answer(409, {"errors": {"key": ["has already been taken"]}})
+        return _nothing()
 
     def _absent(self, slug: str) -> Answer | None:
         if slug in self.foreign_workspaces:
             return Answer(403)
-        return None if slug == self.workspace else Answer(404, {"errors": "Workspace not found"})
+        if slug != self.workspace:
+            return Answer(self.unverified.unknown_workspace, {"errors": "Workspace not found"})
+        return None
 
     def _workspace(self) -> dict[str, Any]:
         attributes = {"name": self.workspace.title(), "slug": self.workspace, "members_count": len(self.members)}
         return {"id": "15Vt67", "type": "workspace", "attributes": attributes}
+
+    def _within(self, kind: str, method: str, rest: list[str], request: Request) -> Answer:
+        match kind, method, rest:
+            case "members", _, _:
+                return self._members(method, rest, request)
+            case "activities", "POST", []:
+                return self._happen_to_anybody(body_of(request))
+            case "activities", "GET", []:
+                return self._page(request, [self.timeline.shown(one) for one in self.timeline.of()])
+            case "activities", "GET", [name]:
+                activity = self.timeline.named(name)
+                return Answer(200, self.timeline.shown(activity)) if activity else _nothing()
+            case "activity_types", "GET", []:
+                types = [{"data": self.timeline.type_shown(key)} for key in sorted(self.timeline.types)]
+                return self._page(request, types)
+            case "organizations", _, _:
+                return self._organizations(method, rest, request)
+        return _nothing()
+
+    # Members.
 
     def _members(self, method: str, rest: list[str], request: Request) -> Answer:
         match method, rest:
             case "GET", []:
                 return self._list(request)
             case "POST", []:
-                return self._post(_body(request))
+                return self._post(body_of(request))
             case "GET", ["find"]:
-                found = self._find({name: values[-1] for name, values in request.query.items()})
+                found = self.community.find({name: values[-1] for name, values in request.query.items()})
                 if found is None:
                     return Answer(404, {"errors": "No member matching this identity was found"})
-                return Answer(200, self._shown(found))
-            case "POST" | "DELETE", [name, "identities"]:
-                member = self._addressed(name)
-                return self._identity(method, member, _body(request)) if member else _no_member()
-            case "GET" | "PUT" | "DELETE", [name]:
-                member = self._addressed(name)
-                return self._one(method, member, request) if member else _no_member()
-        return Answer(404, {"errors": "Not found"})
+                return self._read(found)
+        member = self.community.addressed(rest[0]) if rest else None
+        if member is None:
+            return _nothing()
+        match method, rest[1:]:
+            case "GET" | "PUT" | "DELETE", []:
+                return self._one(method, member, request)
+            case "POST" | "DELETE", ["identities"]:
+                return self._identity(method, member, body_of(request))
+            case _, ["activities", *more]:
+                return self._activities(method, member, more, request)
+            case _, ["notes", *more]:
+                return self._notes(method, member, more, request)
+        return _nothing()
+
+    def _read(self, member: Member) -> Answer:
+        answer = Answer(200, self.community.shown(member))
+        self._gets[member.id] += 1
+        if self.after_get:
+            self.after_get(member, self._gets[member.id])
+        return answer
 
     def _one(self, method: str, member: Member, request: Request) -> Answer:
         if method == "GET":
-            return Answer(200, self._shown(member))
+            return self._read(member)
         if method == "DELETE":
             del self.members[member.id]
             return Answer(204)
-        values = _body(request)
+        values = body_of(request)
         if self.before_put:
             self.before_put(member)
         # A body with `member` around it is an unknown key: it changes nothing, and the answer is the same 204.
-        self._refuse_unknown(values, WRITABLE)
-        self._write(member, values)
+        refuse_unknown(values, WRITABLE, self.unverified)
+        self.community.write(member, values)
         if self.after_put:
             self.after_put(member)
         return Answer(204)
 
     def _post(self, body: dict[str, Any]) -> Answer:
-        self._refuse_unknown(body, frozenset({"member", "identity"}))
-        values, identity = body.get("member") or {}, body.get("identity") or {}
+        is_flat = self.unverified.flat_member == "taken" and "member" not in body
+        refuse_unknown(body, WRITABLE | {"identity"} if is_flat else {"member", "identity"}, self.unverified)
+        values = {name: value for name, value in body.items() if name in WRITABLE} if is_flat else body.get("member")
+        member, is_new = self._met(values or {}, body.get("identity") or {})
+        return Answer(201 if is_new else 200, self.community.shown(member, is_new=is_new))
+
+    def _met(self, values: Any, identity: Any) -> tuple[Member, bool]:
+        """The member with this identity or these keys, changed or made, and whether it was made."""
         if not isinstance(values, dict) or not isinstance(identity, dict):
-            raise _RefusedError(base=["is invalid"])
-        self._refuse_unknown(values, WRITABLE)
-        _refuse_values(values)
+            raise RefusedError(base=["is invalid"])
+        refuse_unknown(values, WRITABLE, self.unverified)
+        refuse_member(values)
         if identity:
-            self._refuse_unknown(identity, IDENTITY_KEYS)
-            _refuse_identity(identity)
+            refuse_unknown(identity, IDENTITY_KEYS, self.unverified)
+            refuse_identity(identity)
         # Identities count in either place: in `identity`, and as keys of the member like `github`.
         known_by = [identity, *({"source": name, NETWORKS[name][0]: values.get(name)} for name in NETWORK_KEYS)]
-        member = next(filter(None, map(self._find, known_by)), None)
+        member = next(filter(None, map(self.community.find, known_by)), None)
         if member is not None:
-            self._write(member, values)
-            if identity and self._find(identity) is None:
-                self._attach(member, identity)
-            return Answer(200, self._shown(member))
+            self.community.write(member, values)
+            if identity and self.community.find(identity) is None:
+                self.community.attach(member, identity)
+            return member, False
         known = {identity.get("source")} | {name for name in ("name", "email", "github", "twitter") if values.get(name)}
         if not known & {"name", "email", "github", "twitter"}:
-            raise _RefusedError(name=["can't be blank"])
-        member = self._new(str(values.get("name") or identity.get("username") or identity.get("email") or "member"))
+            raise RefusedError(name=["can't be blank"])
+        name = str(values.get("name") or identity.get("username") or identity.get("email") or "member")
+        member = self.community.new(name)
         try:
             if identity:
-                self._attach(member, identity)
-            self._write(member, values)
-        except _RefusedError:
+                self.community.attach(member, identity)
+            self.community.write(member, values)
+        except RefusedError:
             del self.members[member.id]
             raise
-        return Answer(201, self._shown(member, is_new=True))
+        return member, True
 
     def _identity(self, method: str, member: Member, identity: dict[str, Any]) -> Answer:
-        _refuse_identity(identity)
-        owner = self._find(identity)
+        refuse_identity(identity)
+        owner = self.community.find(identity)
         if method == "POST":
             if owner is not None and owner is not member:
-                raise _RefusedError(identity_id=["has already been taken"])
-            return Answer(201, {"data": _identity_shown(self._attach(member, identity))})
+                raise RefusedError(identity_id=["has already been taken"])
+            return Answer(201, {"data": identity_shown(self.community.attach(member, identity))})
         if owner is not member:
-            raise _RefusedError(identity=["is not attached to this member"])
-        member.identities = [one for one in member.identities if not self._is_same(one, identity)]
+            raise RefusedError(identity=["is not attached to this member"])
+        self.community.detach(member, identity)
         return Answer(204)
 
     def _list(self, request: Request) -> Answer:
         query = {name: values[-1] for name, values in request.query.items()}
-        items, page, sort = query.get("items", "10"), query.get("page", "1"), query.get("sort", "created_at")
-        if items not in ("10", "50", "100"):
-            raise _RefusedError(items=["is not included in the list"])
-        if sort not in SORTS or not page.isdigit() or int(page) < 1:
-            raise _RefusedError(base=["is invalid"])
+        sort = query.get("sort", "created_at")
+        if sort not in SORTS:
+            raise RefusedError(base=["is invalid"])
         members = sorted(
             self.members.values(),
-            key=lambda member: (str(self._attributes(member)[sort] or ""), member.id),
+            key=lambda member: (str(self.community.attributes(member)[sort] or ""), member.id),
             reverse=query.get("direction", "DESC") == "DESC",
         )
+        answer = self._page(request, members, lambda member: self.community.shown(member, is_listed=True))
+        if self.after_page:
+            self.after_page(int(query.get("page", "1")))
+        return answer
+
+    # Activities, notes and organizations.
+
+    def _happen_to_anybody(self, body: dict[str, Any]) -> Answer:
+        refuse_unknown(body, {"activity", "identity"}, self.unverified)
+        activity, identity = body.get("activity") or {}, body.get("identity") or {}
+        if not isinstance(activity, dict):
+            raise RefusedError(base=["is invalid"])
+        refuse_unknown(activity, ACTIVITY_KEYS | {"member"}, self.unverified)
+        values = activity.get("member") or {}
+        if not identity and not any(values.get(name) for name in ("name", "email", "github", "twitter", "discourse")):
+            raise RefusedError(base=["Either identity or member name, email, GitHub, Twitter or Discourse is required"])
+        flat = {name: value for name, value in activity.items() if name in ACTIVITY_KEYS}
+        if not flat.get("title"):
+            raise RefusedError(custom_title=["can't be blank"])
+        member, _ = self._met(values, identity)
+        return self._happen(member, flat)
+
+    def _happen(self, member: Member, values: dict[str, Any]) -> Answer:
+        activity, is_new = self.timeline.happen(member, values)
+        return Answer(201 if is_new else 200, self.timeline.shown(activity))
+
+    def _activities(self, method: str, member: Member, rest: list[str], request: Request) -> Answer:
+        match method, rest:
+            case "GET", []:
+                return self._page(request, [self.timeline.shown(one) for one in self.timeline.of(member)])
+            case "POST", []:
+                values = body_of(request)
+                refuse_unknown(values, ACTIVITY_KEYS, self.unverified)
+                return self._happen(member, {name: value for name, value in values.items() if name in ACTIVITY_KEYS})
+        activity = self.timeline.named(rest[0]) if len(rest) == 1 else None
+        if activity is None or activity.member != member.id:
+            return _nothing()
+        if method == "PUT":
+            values = body_of(request)
+            refuse_unknown(values, ACTIVITY_KEYS, self.unverified)
+            self.timeline.change(activity, values)
+            return Answer(204)
+        if method == "DELETE":
+            if self.unverified.custom_activities == "kept":
+                return Answer(403)
+            self.timeline.delete(activity)
+            return Answer(204)
+        return _nothing()
+
+    def _notes(self, method: str, member: Member, rest: list[str], request: Request) -> Answer:
+        match method, rest:
+            case "GET", []:
+                notes = [{"data": self.timeline.note_shown(name)} for name in self.timeline.notes_of(member)]
+                return self._page(request, notes, has_last=True)
+            case "POST", []:
+                return Answer(201, {"data": self.timeline.note(member, body_of(request))})
+            case "PUT", [name] if name in self.timeline.notes_of(member):
+                self.timeline.change_note(name, body_of(request))
+                return Answer(204)
+        return _nothing()
+
+    def _organizations(self, method: str, rest: list[str], request: Request) -> Answer:
+        if method == "GET" and not rest:
+            query = {name: values[-1] for name, values in request.query.items()}
+            sort = query.get("sort", "name")
+            if sort not in ORGANIZATION_SORTS:
+                raise RefusedError(base=["is invalid"])
+            names = self.organizations.names(query.get("query", ""), sort)
+            if query.get("direction", "ASC") == "DESC":
+                names.reverse()
+            return self._page(request, [{"data": self.organizations.shown(name)} for name in names])
+        if not rest or not self.organizations.is_there(rest[0]):
+            return _nothing()
+        members = self.organizations.members(rest[0])
+        match method, rest[1:]:
+            case "GET", []:
+                return Answer(200, {"data": self.organizations.shown(rest[0])})
+            case "PUT", []:
+                self.organizations.write(rest[0], body_of(request))
+                return Answer(204)
+            case "GET", ["members"]:
+                return self._page(request, members, self.community.shown)
+            case "GET", ["activities"]:
+                found = [one for member in members for one in self.timeline.of(member)]
+                return self._page(request, found, self.timeline.shown)
+        return _nothing()
+
+    def _page(
+        self,
+        request: Request,
+        all_items: Sequence[Any],
+        show: Callable[[Any], dict[str, Any]] = lambda shown: shown,
+        *,
+        has_last: bool = False,
+    ) -> Answer:
+        """The page of a list that was asked for, with its links."""
+        query = {name: values[-1] for name, values in request.query.items()}
+        items, page = query.get("items", "10"), query.get("page", "1")
+        if not is_page(items, page):
+            raise RefusedError(items=["is not included in the list"])
         first = (int(page) - 1) * int(items)
-        shown = [self._shown(member) for member in members[first : first + int(items)]]
+        shown = [show(item) for item in all_items[first : first + int(items)]]
 
-        def link(number: int) -> str:
-            return f"{self.url}{request.path}?{urlencode(query | {'page': number})}"
+        def link(number: int, base: str = self.url) -> str:
+            return f"{base}{request.path}?{urlencode(query | {'page': number})}"
 
-        has_next = first + int(items) < len(members)
-        return Answer(
-            200,
-            {
-                "data": [one["data"] for one in shown],
-                "included": [identity for one in shown for identity in one["included"]],
-                "links": {
-                    "first": link(1),
-                    "prev": link(int(page) - 1) if int(page) > 1 else None,
-                    "next": link(int(page) + 1) if has_next else None,
-                },
-            },
-        )
-
-    def _find(self, identity: Mapping[str, Any]) -> Member | None:
-        values = [identity[name] for name in ("uid", "username", "email") if identity.get(name)]
-        if not identity.get("source") or not values:
-            return None
-        for name in self._by_identity.get((identity["source"], values[0].casefold()), ()):
-            member = self.members.get(name)
-            if member is not None and any(self._is_same(one, identity) for one in member.identities):
-                return member
-        return None
-
-    def _is_same(self, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-        if stored["source"] != asked["source"]:
-            return False
-        if asked.get("source_host") and stored["source_host"] != asked["source_host"]:
-            return False
-        given = [name for name in ("uid", "username", "email") if asked.get(name)]
-        return bool(given) and all(self._folded(stored[name]) == self._folded(asked[name]) for name in given)
-
-    def _folded(self, value: Any) -> str:
-        text = str(value or "")
-        return text.casefold() if self.unverified.identities_case == "ignored" else text
-
-    def _addressed(self, name: str) -> Member | None:
-        found = self.members.get(name)
-        if found is None:
-            found = next((one for one in self.members.values() if one.attributes["slug"] == name), None)
-        if found is not None and found.merged_at and self.unverified.merged == "gone":
-            return None
-        return found
-
-    def _new(self, name: str) -> Member:
-        self._made += 1
-        digest = int.from_bytes(hashlib.sha256(f"{self.workspace} {self._made}".encode()).digest()[:8], "big")
-        letters = "".join(ID_LETTERS[digest // len(ID_LETTERS) ** place % len(ID_LETTERS)] for place in range(6))
-        slug = "".join(letter for letter in name.lower() if letter.isalnum()) or "member"
-        if any(one.attributes["slug"] == slug for one in self.members.values()):
-            slug = f"{slug}-{self._made}"
-        attributes: dict[str, Any] = {**dict.fromkeys(TEXT_KEYS), "slug": slug, "teammate": False}
-        member = Member(letters, attributes, created_at=_now(), updated_at=_now())
-        self.members[letters] = member
-        return member
-
-    def _attach(self, member: Member, identity: Mapping[str, Any]) -> dict[str, Any]:
-        source = str(identity["source"])
-        host = identity.get("source_host") or NETWORKS.get(source, ("", ""))[1]
-        stored = {name: identity.get(name) for name in sorted(IDENTITY_KEYS)} | {"source": source, "source_host": host}
-        if source == "email":
-            stored["uid"] = stored["email"]
-        stored["id"] = hashlib.sha256(f"{member.id} {source} {len(member.identities)}".encode()).hexdigest()[:6]
-        member.identities.append(stored)
-        for name in ("uid", "username", "email"):
-            if stored[name]:
-                self._by_identity[source, stored[name].casefold()].add(member.id)
-        return stored
-
-    def _write(self, member: Member, values: Mapping[str, Any]) -> None:
-        """Apply a member's keys. Everything is judged before anything is changed."""
-        _refuse_values(values)
-        for source in NETWORK_KEYS:
-            owner = self._find({"source": source, NETWORKS[source][0]: values.get(source)})
-            if owner is not None and owner is not member:
-                raise _RefusedError(**{source: ["has already been taken"]})
-        before = self._attributes(member)
-        member.attributes |= {name: values[name] for name in (*TEXT_KEYS, "slug", "teammate") if name in values}
-        for source in NETWORK_KEYS:
-            if source in values and values[source] != member.username(source):
-                member.identities = [one for one in member.identities if one["source"] != source]
-                if values[source]:
-                    self._attach(member, {"source": source, NETWORKS[source][0]: values[source]})
-        replacing = values.get("tags", values.get("tag_list"))
-        if replacing is not None and (_tags(replacing) or self.unverified.empty_tags == "emptied"):
-            member.tags = self._cased(_tags(replacing))
-        member.tags = list(dict.fromkeys(member.tags + self._cased(_tags(values.get("tags_to_add") or []))))
-        after = self._attributes(member)
-        member.changed = {name for name in COLUMNS if before[name] != after[name]}
-        member.updated_at = _now()
-
-    def _cased(self, tags: list[str]) -> list[str]:
-        return [tag.lower() for tag in tags] if self.unverified.tags_case == "lowered" else tags
-
-    def _refuse_unknown(self, values: Mapping[str, Any], known: frozenset[str]) -> None:
-        unknown = sorted(set(values) - known)
-        if unknown and self.unverified.unknown_keys == "refused":
-            raise _RefusedError(**{name: ["is unknown"] for name in unknown})
-
-    def _attributes(self, member: Member) -> dict[str, Any]:
-        return {
-            "id": member.id,
-            **member.attributes,
-            "avatar_url": None,
-            "tags": list(member.tags),
-            "tag_list": list(member.tags),
-            "source": "api",
-            "orbit_url": f"{self.url}/{self.workspace}/members/{member.attributes['slug']}",
-            "created": False,
-            "created_at": member.created_at,
-            "updated_at": member.updated_at,
-            "deleted_at": None,
-            "merged_at": member.merged_at,
-            "reach": 0,
-            "orbit_level": None,
-            "love": None,
-            "activities_count": 0,
-            "activities_score": 0,
-            "first_activity_occurred_at": None,
-            "last_activity_occurred_at": None,
-            **{source: member.username(source) for source in NETWORKS},
-            "discord": None,
-            "github_followers": None,
-            "twitter_followers": None,
-            "topics": None,
-            "languages": None,
+        following = f"https://{self.next_host}{urlsplit(self.url).path}" if self.next_host else self.url
+        has_next = first + int(items) < len(all_items)
+        links = {
+            "first": link(1),
+            "prev": link(int(page) - 1) if int(page) > 1 else None,
+            "next": link(int(page) + 1, following) if has_next else None,
         }
-
-    def _shown(self, member: Member, *, is_new: bool = False) -> dict[str, Any]:
-        identities = [_identity_shown(one) for one in member.identities]
-        links = [{"id": one["id"], "type": one["type"]} for one in identities]
-        data = {
-            "id": member.id,
-            "type": "member",
-            "attributes": self._attributes(member) | {"created": is_new},
-            "relationships": {"identities": {"data": links}, "organizations": {"data": []}},
-        }
-        return {"data": data, "included": identities}
+        if has_last:
+            links["last"] = link(max(1, -(-len(all_items) // int(items))))
+        included = [beside for one in shown for beside in one.get("included", [])]
+        return Answer(200, {"data": [one["data"] for one in shown], "included": included, "links": links})
 
 
-def _no_member() -> Answer:
+def _nothing() -> Answer:
     return Answer(404, {"errors": "Not found"})
-
-
-def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a write. Raises _RefusedError for anything else."""
-    try:
-        body = request.json()
-    except ValueError:
-        raise _RefusedError(base=["is not JSON"]) from None
-    if not isinstance(body, dict) or not request.headers.get("content-type", "").startswith("application/json"):
-        raise _RefusedError(base=["is not a JSON object"])
-    return body
-
-
-def _tags(given: Any) -> list[str]:
-    """Tags of a text with commas or of a list; blanks trimmed, doubles dropped. Raises _RefusedError."""
-    names = given.split(",") if isinstance(given, str) else given
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _RefusedError(tags=["is invalid"])
-    # A comma inside a listed tag parts it, since tags are kept as one text.
-    return list(dict.fromkeys(name.strip() for text in names for name in text.split(",") if name.strip()))
-
-
-def _refuse_values(values: Mapping[str, Any]) -> None:
-    errors: dict[str, list[str]] = {}
-    for name in (*TEXT_KEYS, *NETWORK_KEYS, "slug"):
-        if not isinstance(values.get(name), str | None):
-            errors[name] = ["is invalid"]
-    if not isinstance(values.get("teammate", False), bool | None):
-        errors["teammate"] = ["is invalid"]
-    if isinstance(values.get("email"), str) and not _is_address(values["email"]):
-        errors["email"] = ["is invalid"]
-    if errors:
-        raise _RefusedError(**errors)
-
-
-def _refuse_identity(identity: Mapping[str, Any]) -> None:
-    if not identity.get("source"):
-        raise _RefusedError(source=["can't be blank"])
-    if not all(isinstance(value, str | None) for value in identity.values()):
-        raise _RefusedError(identity=["is invalid"])
-    if not any(identity.get(name) for name in ("uid", "username", "email")):
-        raise _RefusedError(uid=["can't be blank"])
-    if identity["source"] == "email" and not _is_address(identity.get("email") or ""):
-        raise _RefusedError(email=["is invalid"])
-
-
-def _is_address(text: str) -> bool:
-    name, at, host = text.rpartition("@")
-    return bool(name and at and "." in host)
-
-
-def _identity_shown(identity: Mapping[str, Any]) -> dict[str, Any]:
-    source = identity["source"]
-    attributes = {name: value for name, value in identity.items() if name != "id"} | {"profile_url": None}
-    return {
-        "id": identity["id"],
-        "type": f"{source}_identity" if source in NETWORKS else "other_identity",
-        "attributes": attributes,
-    }
-
-
-def _now() -> str:
-    """ISO time with milliseconds and `Z`."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 STAND_IN = OrbitStandIn

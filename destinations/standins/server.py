@@ -76,7 +76,8 @@ class Trouble:
 
     status: answer with `answer`, applying nothing · after: apply, then answer with `answer` · close: close the
     connection before applying · lost: apply, then close without answering · cut: apply, then send half of the
-    answer · slow: wait `seconds`, then as usual · stall: send the headers and nothing more for `seconds` ·
+    answer · slow: wait `seconds`, then as usual · stall: send the headers and nothing more for `seconds` · (an answer
+    without a body is cut and stalled in its first line) ·
     dropped: answer as if it went well (`answer`), applying nothing.
     """
 
@@ -285,13 +286,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, answer: Answer, *, cut: bool = False, stall: float = 0.0) -> None:
         body, kind = answer.encoded()
+        has_body = answer.status not in (204, 304)
+        if (cut or stall) and not has_body:
+            # Its headers are the whole of such an answer, and a client takes what it has of them for all.
+            self._stumble(stall)
+            return
         self.send_response(answer.status)
         sent = {name.lower() for name in answer.headers}
         if "content-type" not in sent:
             self.send_header("Content-Type", kind)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        if answer.status not in (204, 304):
+        if has_body:
             self.send_header("Content-Length", str(len(body) + (32 if cut and not body else 0)))
         self.end_headers()
         if stall:
@@ -301,8 +307,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif cut:
             self.wfile.write(body[: len(body) // 2])
             self._hang_up()
-        elif answer.status not in (204, 304) and self.command != "HEAD":
+        elif has_body and self.command != "HEAD":
             self.wfile.write(body)
+
+    def _stumble(self, seconds: float) -> None:
+        """Begin an answer, and hang up in the middle of its first line."""
+        self.wfile.write(b"HTTP/1.1 2")
+        self.wfile.flush()
+        time.sleep(seconds)
+        self._hang_up()
 
     def _hang_up(self) -> None:
         self.close_connection = True

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr
 from requests import Response, Session
 
-from syncer.change import Change, Outcome, Value, accepted, deferred, rejected
+from syncer.change import Change, Held, Outcome, Value, Wanted, accepted, deferred, rejected
 from syncer.destination import Destination, DestinationSettings, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
@@ -130,6 +130,28 @@ class Members(Destination):
             raise DestinationUnusable(f"{self.title} refused the key ({status}). Check `api_key`.")
         if status not in statuses:
             raise DestinationUnusable(f"{self.title} never answers {status}. Check `base_url`, and what is in between.")
+
+    def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
+        """One request for each; a member that is not there is None, which is not the same as an empty one."""
+        session = self._session()
+        for wanted in records:
+            email = wanted.match["email"]
+            if "@" not in email:
+                yield Held(wanted.key, None)
+                continue
+            response = session.get(f"{self._base}/members/{quote(email, safe='')}", allow_redirects=False)
+            member = _object_in(response)
+            if response.status_code == 404 and member.get("error") == "no_such_member":
+                yield Held(wanted.key, None)
+                continue
+            self._expect(response, 200)
+            if not member.get("email"):
+                raise DestinationUnusable(f"{self.title} answered with something that is no member. Check `base_url`.")
+            yield Held(wanted.key, {field.name: member.get(field.name) for field in sync.fields})
+
+    def holds(self, sync: Sync, name: str, value: Value, held: object) -> bool:
+        """What comes back is JSON, in which times are text."""
+        return super().holds(sync, name, _plain(value), held)
 
     def _session(self) -> Session:
         session = self.transport.session()

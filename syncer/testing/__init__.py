@@ -18,7 +18,7 @@ import pytest
 # The tests live outside of files that pytest takes for tests, and their asserts should be as telling.
 pytest.register_assert_rewrite("syncer.testing.records", "syncer.testing.kit")
 
-from syncer.testing.bench import Bench, HttpBench  # noqa: E402 - the line above has to come first
+from syncer.testing.bench import Bench, DelayKind, HttpBench  # noqa: E402 - the line above has to come first
 from syncer.testing.kit import AdapterTests  # noqa: E402 - as above
 from syncer.testing.memory import Arrival, Decision, Memory, MemorySettings  # noqa: E402 - as above
 from syncer.testing.records import RecordTests  # noqa: E402 - as above
@@ -28,6 +28,7 @@ __all__ = [
     "Arrival",
     "Bench",
     "Decision",
+    "DelayKind",
     "HttpBench",
     "Memory",
     "MemorySettings",

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from syncer.change import Change, Kind, Value
+from syncer.change import Change, Kind, Value, Wanted
 from syncer.destination import Destination, Pace
 from syncer.mapping import Brakes, Field, FieldType, Sync
 from syncer.transport import Gate, Transport
@@ -22,6 +22,8 @@ from syncer.transport import Gate, Transport
 TroubleKind = Literal["status", "after", "close", "lost", "cut"]
 """status: answer with it, applying nothing · after: apply, then answer with it · close: close the connection
 before applying · lost: apply, then close without an answer · cut: apply, then send half of the answer."""
+
+DelayKind = Literal["slow", "stall"]
 
 STRANGE_TEXTS: tuple[str, ...] = (
     "Zoë Ångström, 東京 🚀",
@@ -94,15 +96,19 @@ class Bench(ABC):
         """The value of the identifier by which record `number` is found."""
         return f"kit-{number}@example.com"
 
+    def wanted(self, number: int) -> Wanted:
+        """Record `number`, to be read back."""
+        return Wanted(f"key-{number}", {self.identifier: self.who(number)})
+
     # What the kit builds from the above. Seldom worth replacing.
 
-    def transport(self, *, stop: threading.Event | None = None, attempts: int = 4) -> Transport:
-        """A transport in a hurry: its pauses are a few milliseconds."""
+    def transport(self, *, stop: threading.Event | None = None, attempts: int = 4, timeout: float = 10.0) -> Transport:
+        """A transport in a hurry: its pauses are a few milliseconds. `timeout` in seconds."""
         return Transport(
             Gate(Pace(100_000, 1.0)),
             title="The service",
             stop=stop or threading.Event(),
-            timeout=10.0,
+            timeout=timeout,
             attempts=attempts,
             retry_after_max=0.05,
             wait_first=0.01,
@@ -128,20 +134,32 @@ class Bench(ABC):
             file=Path("mappings/service.toml"),
         )
 
-    def change(self, number: int, fields: Mapping[str, Value], kind: Kind = "changed") -> Change:
-        """A change of record `number`."""
+    def change(
+        self,
+        number: int,
+        fields: Mapping[str, Value],
+        kind: Kind = "changed",
+        before: Mapping[str, Value] | None = None,
+    ) -> Change:
+        """A change of record `number`; `before` is what the destination accepted last of these fields."""
         return Change(
             key=f"key-{number}",
             kind=kind,
             match={self.identifier: self.who(number)},
             fields=dict(fields),
-            before={},
+            before=dict(before or {}),
             position=number,
         )
 
 
 class HttpBench(Bench):
-    """A bench of a service that is reached over HTTP, which is all but those in memory."""
+    """A bench of a service that is reached over HTTP, which is all but those in memory.
+
+    The last three methods may be left out: their tests are then skipped, and say so.
+    """
+
+    job_records: ClassVar[int] = 1
+    """Changes in a batch for which the destination starts a job, where it does that for large ones only."""
 
     @abstractmethod
     def requests(self) -> int:
@@ -166,3 +184,22 @@ class HttpBench(Bench):
 
         `content` is the answer's body: text is a page of HTML, everything else goes as JSON.
         """
+
+    def delay(self, kind: DelayKind, seconds: float, *, times: int | None = 1) -> bool:
+        """Order a pause in the answer to the next `times` requests that write records; False when that cannot be had.
+
+        slow: wait before answering, and apply at any time until then · stall: apply, send the headers, then nothing.
+        """
+        return False
+
+    def expire(self, after: int) -> bool:
+        """Let the credentials expire: so many more requests go well, of whatever kind, and each one after them is
+        answered 401. False when that cannot be had."""
+        return False
+
+    def answer_short(self) -> bool:
+        """Let the next request that writes records be applied, and answered in good form for fewer records than it had.
+
+        False when that cannot be had, or when the service does not answer for each record.
+        """
+        return False

@@ -12,24 +12,35 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from syncer.change import Job, Outcome
+from syncer.change import Held, Job, Outcome
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
-from syncer.testing.bench import HttpBench
-from syncer.testing.records import RecordTests, all_accepted, attempted, pushed
+from syncer.testing.bench import DelayKind, HttpBench
+from syncer.testing.records import RecordTests, all_accepted, attempted, pushed, readable
 
 PAGE = "<html><body><h1>Sorry</h1></body></html>"
 VALUE = "a-value-that-must-not-leak"
 
+TIMEOUT_SECONDS = 0.5
+
 PASSING: dict[str, dict[str, Any]] = {
     "429": {"kind": "status", "status": 429},
     "429 with Retry-After": {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}},
+    "429 with a date": {"kind": "status", "status": 429, "headers": {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"}},
+    "429 with a date that is past": {
+        "kind": "status",
+        "status": 429,
+        "headers": {"Retry-After": "Sat, 01 Jan 2000 00:00:00 GMT"},
+    },
+    "429 for absurdly long": {"kind": "status", "status": 429, "headers": {"Retry-After": "31536000"}},
+    "429 for nonsense": {"kind": "status", "status": 429, "headers": {"Retry-After": "soon"}},
+    "500 with a page": {"kind": "status", "status": 500, "content": PAGE},
     "503 with a page": {"kind": "status", "status": 503, "content": PAGE},
     "503 after applying": {"kind": "after", "status": 503, "content": PAGE},
     "closed before applying": {"kind": "close"},
@@ -43,6 +54,7 @@ LASTING: dict[str, dict[str, Any]] = {
     "503 with a page": {"kind": "status", "status": 503, "content": PAGE},
     "closed before applying": {"kind": "close"},
     "closed after applying": {"kind": "lost"},
+    "answer cut short": {"kind": "cut"},
 }
 
 FATAL: dict[str, dict[str, Any]] = {
@@ -50,6 +62,16 @@ FATAL: dict[str, dict[str, Any]] = {
     "redirect": {"kind": "status", "status": 302, "headers": {"Location": "https://elsewhere.example/"}},
     "503": {"kind": "status", "status": 503, "content": PAGE},
     "closed": {"kind": "close"},
+}
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "401": {"kind": "status", "status": 401, "content": {}},
+    "200 with a page": {"kind": "status", "status": 200, "content": PAGE},
+    "404 with a page": {"kind": "status", "status": 404, "content": PAGE},
+    "429": {"kind": "status", "status": 429},
+    "503": {"kind": "status", "status": 503, "content": PAGE},
+    "redirect": {"kind": "status", "status": 302, "headers": {"Location": "https://elsewhere.example/"}},
 }
 
 
@@ -97,10 +119,10 @@ class AdapterTests(RecordTests):
     def test_requests_are_foretold(self, bench: HttpBench) -> None:
         """A batch costs as many requests as the adapter said beforehand, once it is logged in."""
         adapter, sync = bench.adapter(bench.transport()), bench.sync()
-        changes = [bench.change(number, {bench.text: "hot"}) for number in range(5)]
+        changes = [bench.change(number, {bench.text: "hot"}, before={bench.text: "cold"}) for number in range(5)]
         for number in range(6):
             bench.put(number, {bench.text: "cold"})
-        pushed(adapter, sync, [bench.change(5, {bench.text: "hot"})])
+        pushed(adapter, sync, [bench.change(5, {bench.text: "hot"}, before={bench.text: "cold"})])
         before = bench.requests()
         pushed(adapter, sync, changes)
 
@@ -154,6 +176,45 @@ class AdapterTests(RecordTests):
         assert found.outcomes or isinstance(found.error, ServiceUnavailable)
         assert (trouble.get("status") != 429) == found.has_doubt
 
+    @pytest.mark.parametrize("kind", ["slow", "stall"])
+    def test_answer_beyond_the_timeout_is_not_waited_for(self, bench: HttpBench, kind: DelayKind) -> None:
+        """An answer that does not come, or stops after its headers, is given up in time, and the write is repeated."""
+        bench.put(1, {bench.text: "cold"})
+        adapter, sync = bench.adapter(bench.transport(timeout=TIMEOUT_SECONDS)), bench.sync()
+        if not bench.delay(kind, 3 * TIMEOUT_SECONDS):
+            pytest.skip("This bench cannot make its service slow.")
+        changes = [bench.change(1, {bench.text: "hot"})]
+
+        assert all_accepted(changes) == pushed(adapter, sync, changes)
+        assert bench.requests() > adapter.requests(sync, changes)
+        assert "hot" == self._texts(bench, 1)[0]
+
+    @pytest.mark.parametrize("kind", ["slow", "stall"])
+    def test_answer_that_never_comes_leaves_doubt(self, bench: HttpBench, kind: DelayKind) -> None:
+        """A write that is never answered in time may have arrived, and is told so."""
+        bench.put(1, {bench.text: "cold"})
+        adapter = bench.adapter(bench.transport(timeout=TIMEOUT_SECONDS, attempts=2))
+        if not bench.delay(kind, 3 * TIMEOUT_SECONDS, times=None):
+            pytest.skip("This bench cannot make its service slow.")
+        found = attempted(adapter, bench.sync(), [bench.change(1, {bench.text: "hot"})])
+
+        assert {"deferred"} >= set(found.results.values())
+        assert found.outcomes or isinstance(found.error, ServiceUnavailable)
+        assert found.has_doubt
+
+    def test_short_answer_is_no_yes_for_the_rest(self, bench: HttpBench) -> None:
+        """Records that an answer leaves out are in doubt, and never accepted, whatever it says of the others."""
+        for number in range(3):
+            bench.put(number, {bench.text: "cold"})
+        adapter, sync = bench.adapter(bench.transport()), bench.sync()
+        if not bench.answer_short():
+            pytest.skip("This service does not answer for each record, or the bench cannot cut that short.")
+        found = attempted(adapter, sync, [bench.change(number, {bench.text: "hot"}) for number in range(3)])
+
+        assert list(found.results.values()).count("accepted") < 3
+        assert "rejected" not in found.results.values()
+        assert found.has_doubt
+
     def test_page_is_no_yes(self, bench: HttpBench) -> None:
         """A page of somebody in between, under a 200, accepts nothing, and what was written is in doubt."""
         bench.put(1, {bench.text: "cold"})
@@ -193,6 +254,32 @@ class AdapterTests(RecordTests):
         with suppress(DestinationUnusable):
             assert list(adapter.check(sync))
 
+    @pytest.mark.parametrize("after", range(8))
+    def test_credentials_that_expire_in_mid_run(self, bench: HttpBench, after: int) -> None:
+        """When each request from the n-th on is a 401, what was answered before keeps its outcome, whatever has arrived
+        is accepted or in doubt, and the destination ends."""
+        for number in range(3):
+            bench.put(number, {bench.text: "cold"})
+        transport = bench.transport()
+        adapter, sync = bench.adapter(transport), bench.sync()
+        if not bench.expire(after):
+            pytest.skip("This bench cannot let its credentials expire.")
+        is_in_doubt = transport.watch_doubt()
+        changes = [bench.change(number, {bench.text: "hot"}) for number in range(3)]
+        found = attempted(adapter, sync, changes)
+        arrived = {f"key-{number}" for number in range(3) if self._texts(bench, number)[0] == "hot"}
+        yes = {key for key, result in found.results.items() if result == "accepted"}
+        unsure = {outcome.key for outcome in found.outcomes if outcome.doubt}
+        if is_in_doubt():
+            unsure |= {change.key for change in changes} - set(found.results)
+
+        assert {"accepted", "deferred"} >= set(found.results.values())
+        assert yes <= arrived <= yes | unsure
+        assert isinstance(found.error, DestinationUnusable) or set(found.results) == {change.key for change in changes}
+        again = attempted(adapter, sync, [bench.change(number, {bench.text: "warm"}) for number in range(3)])
+        assert isinstance(again.error, DestinationUnusable) or bench.requests() <= after
+        assert (after == 0) <= ([] == again.outcomes == found.outcomes)
+
     @pytest.mark.parametrize("status", [302, 308])
     def test_redirect_is_not_followed(self, bench: HttpBench, status: int) -> None:
         """A redirect to another host ends the destination, and neither credentials nor records go there."""
@@ -231,6 +318,59 @@ class AdapterTests(RecordTests):
         assert [] == [text for text in (*bench.secrets, VALUE, bench.who(1)) if text in "".join(told)]
         messages = "".join(outcome.message for outcome in found.outcomes)
         assert [] == [secret for secret in bench.secrets if secret in messages]
+
+    # Jobs.
+
+    def test_job_is_told_before_it_starts(self, bench: HttpBench) -> None:
+        """Work that outlives the process is told before the first request that could start it, and a process that died
+        right then starts it no second time."""
+        sync = bench.sync()
+        changes = [bench.change(number, {bench.text: "hot"}) for number in range(bench.job_records)]
+        for number in range(bench.job_records):
+            bench.put(number, {bench.text: "cold"})
+        items = bench.adapter(bench.transport()).push(sync, changes)
+        first = next(items)
+        if not isinstance(first, Job):
+            others = [item for item in items if isinstance(item, Job)]
+            assert [] == others, "A job came after an outcome."
+            pytest.skip("This adapter starts no job for a batch like that.")
+        assert [] == list(bench.writes())
+        if isinstance(items, Generator):
+            items.close()
+        resumed = list(bench.adapter(bench.transport()).resume(sync, first.text, changes))
+        keys = [item.key for item in resumed if isinstance(item, Outcome)]
+
+        assert [] == list(bench.writes())
+        assert sorted(set(keys)) == sorted(keys)
+        assert set(keys) <= {change.key for change in changes}
+        assert "accepted" not in {item.result for item in resumed if isinstance(item, Outcome)}
+        assert [] == [text for text in (*bench.secrets, bench.who(0), "hot") if text in first.text]
+
+    # Reading back.
+
+    def test_reading_changes_nothing(self, bench: HttpBench) -> None:
+        """Reading back writes no record."""
+        bench.put(1, {bench.text: "warm"})
+        adapter = readable(bench)
+        list(adapter.read(bench.sync(), [bench.wanted(number) for number in range(5)]))
+
+        assert bench.requests() > 0
+        assert [] == list(bench.writes())
+        assert "warm" == self._texts(bench, 1)[0]
+
+    @pytest.mark.parametrize("trouble", UNREADABLE.values(), ids=UNREADABLE)
+    def test_what_cannot_be_read_is_nobody_missing(self, bench: HttpBench, trouble: dict[str, Any]) -> None:
+        """A refused key, a page and an outage end the reading: no record is said to be absent, and no secret told."""
+        bench.put(1, {bench.text: "warm"})
+        adapter, sync = readable(bench), bench.sync()
+        bench.trouble(**trouble, times=None, only_writes=False)
+        held: list[Held] = []
+        with pytest.raises((DestinationUnusable, ServiceUnavailable)) as caught:
+            held.extend(adapter.read(sync, [bench.wanted(number) for number in range(5)]))
+        told = "".join(traceback.format_exception(caught.value))
+
+        assert [] == held
+        assert [] == [text for text in (*bench.secrets, bench.who(1)) if text in told]
 
     # Stopping.
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field as Setting
 
-from syncer.change import Change, Kind, Outcome, Value, accepted, deferred, rejected
+from syncer.change import Change, Held, Kind, Outcome, Value, Wanted, accepted, deferred, rejected
 from syncer.destination import Destination, DestinationSettings, Limits, Pace
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
@@ -93,6 +93,15 @@ class Memory(Destination):
             with self._lock:
                 outcome = self._arrive(sync, change, decision)
             yield outcome
+
+    def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
+        """As it is held, with null for a field that is not there."""
+        for wanted in records:
+            (who,) = wanted.match.values()
+            with self._lock:
+                record = self.records.get(who)
+                fields = None if record is None else {field.name: record.get(field.name) for field in sync.fields}
+            yield Held(wanted.key, fields)
 
     def requests(self, sync: Sync, changes: Sequence[Change]) -> int:
         """One for a batch."""

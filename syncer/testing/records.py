@@ -55,7 +55,10 @@ class Pushed:
 
 
 def attempted(adapter: Destination, sync: Sync, changes: Sequence[Change]) -> Pushed:
-    """Push a batch that may be ended by an error. No change may have two outcomes, and no stranger one."""
+    """Push a batch that may be ended by an error. No change may have two outcomes, and no stranger one.
+
+    Only what is deferred may be in doubt, or be tried again.
+    """
     pushed = Pushed()
     try:
         for outcome in adapter.push(sync, changes):
@@ -69,6 +72,8 @@ def attempted(adapter: Destination, sync: Sync, changes: Sequence[Change]) -> Pu
 
     assert sorted(set(keys)) == sorted(keys)
     assert set(keys) <= {change.key for change in changes}
+    settled = [outcome for outcome in pushed.outcomes if outcome.result != "deferred"]
+    assert [] == [outcome.key for outcome in settled if outcome.doubt or outcome.again is not None]
     return pushed
 
 
@@ -80,6 +85,14 @@ def pushed(adapter: Destination, sync: Sync, changes: Sequence[Change]) -> dict[
 
     assert {change.key for change in changes} == set(found.results)
     return found.results
+
+
+def readable(bench: Bench) -> Destination:
+    """A new adapter, if it reads back at all; else the test is skipped with what people would be told."""
+    adapter = bench.adapter(bench.transport())
+    if type(adapter).read is Destination.read:
+        pytest.skip(f"{adapter.title} cannot be read back, so adopt and verify say so.")
+    return adapter
 
 
 def all_accepted(changes: Sequence[Change]) -> dict[str, str]:
@@ -223,6 +236,77 @@ class RecordTests:
         assert held is not None
         assert bench.shown(value) == held.get(name)
         assert type(bench.shown(value)) is type(held.get(name))
+
+    # Reading back.
+
+    def test_record_is_read_back(self, bench: Bench) -> None:
+        """What was pushed is read back as held: each text, what was cleared, and nothing else than that."""
+        bench.put(1, {bench.text: "cold", bench.other: "team"})
+        adapter, sync = readable(bench), bench.sync()
+        pushed(adapter, sync, [bench.change(1, {bench.text: "hot", bench.other: None})])
+        [held] = adapter.read(sync, [bench.wanted(1)])
+
+        assert "key-1" == held.key
+        assert held.fields is not None
+        assert {field.name for field in sync.fields} >= set(held.fields)
+        values = [
+            (bench.text, "hot"),
+            (bench.text, "cold"),
+            (bench.text, None),
+            (bench.other, None),
+            (bench.other, "team"),
+        ]
+        assert [True, False, False, True, False] == [
+            adapter.holds(sync, name, value, held.fields.get(name)) for name, value in values
+        ]
+
+    @pytest.mark.parametrize(("kind", "value"), TYPED, ids=[f"{kind} {value}" for kind, value in TYPED])
+    def test_typed_value_is_read_back(self, bench: Bench, kind: FieldType, value: Value) -> None:
+        """A number, boolean, date or timestamp that was pushed is held, and no other value is."""
+        adapter, sync = readable(bench), bench.sync()
+        if kind not in bench.typed:
+            assert kind in bench.cannot, f"The bench has neither a field of type {kind} nor a reason why not."
+            pytest.skip(bench.cannot[kind])
+        name = bench.typed[kind]
+        bench.put(1, {})
+        pushed(adapter, sync, [bench.change(1, {name: value})])
+        [held] = adapter.read(sync, [bench.wanted(1)])
+        others = [other for other_kind, other in TYPED if other_kind == kind and other != value]
+        others += [value + datetime.timedelta(days=1)] if isinstance(value, datetime.date) else []
+
+        assert held.fields is not None
+        assert adapter.holds(sync, name, value, held.fields.get(name))
+        assert [] == [other for other in others if adapter.holds(sync, name, other, held.fields.get(name))]
+
+    def test_unknown_record_is_read_as_none(self, bench: Bench) -> None:
+        """Of a record that the destination does not have None is read, and an empty one is not None."""
+        bench.put(1, {})
+        adapter, sync = readable(bench), bench.sync()
+        found = {held.key: held.fields for held in adapter.read(sync, [bench.wanted(1), bench.wanted(2)])}
+
+        assert {"key-1", "key-2"} == set(found)
+        assert found["key-2"] is None
+        empty = found["key-1"]
+        assert empty is not None
+        assert adapter.holds(sync, bench.text, None, empty.get(bench.text))
+
+    def test_many_records_are_read_back(self, bench: Bench) -> None:
+        """Of many records each one is given back once, with its own value, and those that are not there as None."""
+        for number in range(0, 30, 2):
+            bench.put(number, {bench.text: f"step {number}"})
+        adapter, sync = readable(bench), bench.sync()
+        found = list(adapter.read(sync, (bench.wanted(number) for number in range(30))))
+
+        assert sorted(f"key-{number}" for number in range(30)) == sorted(held.key for held in found)
+        fields = {held.key: held.fields for held in found}
+        assert [f"key-{number}" for number in range(1, 30, 2)] == [
+            key for key in (f"key-{number}" for number in range(30)) if fields[key] is None
+        ]
+        assert [] == [
+            number
+            for number in range(0, 30, 2)
+            if not adapter.holds(sync, bench.text, f"step {number}", (fields[f"key-{number}"] or {}).get(bench.text))
+        ]
 
     # Batches.
 

@@ -22,7 +22,7 @@ from syncer.change import Change, Value
 from syncer.destination import Destination
 from syncer.mapping import FieldType, Sync
 from syncer.testing import Bench, Decision, HttpBench, Memory, MemorySettings
-from syncer.testing.bench import STRANGE_TEXTS
+from syncer.testing.bench import STRANGE_TEXTS, DelayKind
 from syncer.transport import Transport
 
 
@@ -92,6 +92,14 @@ class StandInBench(HttpBench):
             answer=Answer(status, content, headers or {}),
         )
 
+    def delay(self, kind: DelayKind, seconds: float, *, times: int | None = 1) -> bool:
+        self.standin.trouble(kind, when=self.is_write, times=times, seconds=seconds)
+        return True
+
+    def expire(self, after: int) -> bool:
+        self.standin.trouble("status", skip=after, times=None, answer=Answer(401, {}))
+        return True
+
 
 class OrbitBench(StandInBench):
     """Orbit's plain keys."""
@@ -107,12 +115,14 @@ class OrbitBench(StandInBench):
     }
 
     adapter_type: ClassVar[type[Orbit]] = Orbit
+    more: ClassVar[Mapping[str, str]] = {}
+    """Settings besides."""
 
     def __init__(self, standin: OrbitStandIn) -> None:
         self.standin: OrbitStandIn = standin
 
     def adapter(self, transport: Transport) -> Destination:
-        settings = OrbitSettings.model_validate(tomllib.loads(self.standin.settings()))
+        settings = OrbitSettings.model_validate(tomllib.loads(self.standin.settings()) | self.more)
         return self.adapter_type("orbit", settings, transport)
 
     def put(self, number: int, fields: Mapping[str, Value]) -> None:
@@ -148,6 +158,12 @@ class OrbitTagBench(OrbitBench):
         pairs = [tag.split(":", 1) for tag in member.tags if ":" in tag]
         assert len(pairs) == len({prefix for prefix, _ in pairs}), "One prefix has two tags."
         return {TAG + prefix: step for prefix, step in pairs}
+
+
+class OrbitTellingBench(OrbitTagBench):
+    """Orbit's tags, with an activity for each step that changes."""
+
+    more: ClassVar[Mapping[str, str]] = {"activity": "activation:step_changed"}
 
 
 class CustomerioBench(StandInBench):
@@ -230,6 +246,10 @@ class SalesforceBench(StandInBench):
 
     def refused(self) -> tuple[str, Value]:
         return self.text, "x" * 129
+
+    def answer_short(self) -> bool:
+        self.trouble("after", status=200, content=[])
+        return True
 
     def is_write(self, request: Request) -> bool:
         return "/composite/" in request.path

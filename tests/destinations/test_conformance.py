@@ -16,6 +16,7 @@ from tests.destinations.benches import (
     MemoryBench,
     OrbitBench,
     OrbitTagBench,
+    OrbitTellingBench,
     SalesforceBench,
     SalesforceByEmailBench,
     SalesforcePersonBench,
@@ -42,6 +43,14 @@ class TestOrbitTags(AdapterTests):
         standin = OrbitStandIn(api_key=OrbitBench.secrets[0])
         with Server({"": standin}):
             yield OrbitTagBench(standin)
+
+
+class TestOrbitTagsThatAreTold(AdapterTests):
+    @pytest.fixture
+    def bench(self) -> Iterator[Bench]:
+        standin = OrbitStandIn(api_key=OrbitBench.secrets[0])
+        with Server({"": standin}):
+            yield OrbitTellingBench(standin)
 
 
 class TestCustomerio(AdapterTests):

@@ -31,12 +31,14 @@ class WebhookBench(StandInBench):
     }
     secrets: ClassVar[Sequence[str]] = ("signing-secret-of-the-kit", "token-of-the-kit")
 
+    adapter_type: ClassVar[type[Webhook]] = Webhook
+
     def __init__(self, standin: WebhookStandIn) -> None:
         self.standin: WebhookStandIn = standin
 
     def adapter(self, transport: Transport) -> Destination:
         settings = WebhookSettings.model_validate(tomllib.loads(self.standin.settings()))
-        return Webhook("webhook", settings, transport)
+        return self.adapter_type("webhook", settings, transport)
 
     def put(self, number: int, fields: Mapping[str, Value]) -> None:
         self.standin.put(fields, email=self.who(number))
@@ -46,6 +48,10 @@ class WebhookBench(StandInBench):
 
     def refused(self) -> tuple[str, Value]:
         return self.text, REFUSED
+
+    def answer_short(self) -> bool:
+        self.trouble("after", status=200, content={"outcomes": [{"key": "key-0", "result": "accepted"}]})
+        return True
 
     def is_write(self, request: Request) -> bool:
         return "check" not in json.loads(request.body)
@@ -61,6 +67,9 @@ class WholeBatchBench(WebhookBench):
     def __init__(self, standin: WebhookStandIn) -> None:
         super().__init__(standin)
         standin.answers = "whole"
+
+    def answer_short(self) -> bool:
+        return False
 
 
 class TestWebhook(AdapterTests):

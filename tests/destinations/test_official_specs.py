@@ -27,7 +27,7 @@ from destinations.orbit import Orbit, OrbitSettings
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.orbit import OrbitStandIn
 from destinations.standins.server import Answer, Request, Server, StandIn
-from syncer.change import Change, Kind, Outcome, Relation, Value
+from syncer.change import Change, Kind, Outcome, Relation, Value, Wanted
 from syncer.destination import Destination, Pace
 from syncer.mapping import Brakes, Field, Sync
 from syncer.transport import Gate, Transport
@@ -140,7 +140,9 @@ def orbit_document() -> dict[str, Any]:
     document: dict[str, Any] = json.loads((SPECS / "orbit.json").read_text())
     schemas = document["components"]["schemas"]
     for schema in schemas.values():
-        schema["additionalProperties"] = False
+        # One that only says which of two others it is has no keys of its own to close.
+        if "properties" in schema:
+            schema["additionalProperties"] = False
     member = schemas["member"]["properties"]
     for name in ("tags", "tags_to_add"):
         # The schema says text; the description beside it says "comma-separated string or array".
@@ -309,19 +311,23 @@ def orbit() -> Iterator[OrbitStandIn]:
 
 
 def orbit_adapter(standin: OrbitStandIn) -> Orbit:
-    return Orbit("orbit", OrbitSettings.model_validate(tomllib.loads(standin.settings())), transport_in_a_hurry())
+    settings = tomllib.loads(standin.settings()) | {"activity": "activation:step_changed"}
+    return Orbit("orbit", OrbitSettings.model_validate(settings), transport_in_a_hurry())
 
 
 ORBIT_TEXTS = (
     "bio", "birthday", "company", "location", "name", "pronouns", "shipping_address", "slug", "title", "tshirt", "url",
 )  # fmt: skip
-ORBIT_IDENTIFIERS = ("email", "github", "twitter", "discourse", "linkedin", "devto", "warehouse:uid")
+ORBIT_IDENTIFIERS = (
+    "email", "github", "twitter", "discourse", "linkedin", "devto", "warehouse:uid", "discourse@forum.acme.dev",
+    "github:uid",
+)  # fmt: skip
 
 
 def orbit_changes(identifier: str, value: str) -> list[Change]:
     """One member's life: made with tags and texts, changed, and emptied."""
     texts: dict[str, Value] = {name: f"{name} of it" for name in ORBIT_TEXTS}
-    texts |= {"birthday": MOMENT.date(), "title": MOMENT, "slug": f"slug-{identifier.partition(':')[0]}"}
+    texts |= {"birthday": MOMENT.date(), "title": MOMENT, "slug": f"slug-{identifier}"}
     emptied: dict[str, Value] = {name: None for name in texts if name not in ("name", "slug")}
     steps: list[tuple[Kind, dict[str, Value]]] = [
         ("new", {**texts, "teammate": True, "tag:activation": "cold", "tag:plan": "free"}),
@@ -334,7 +340,7 @@ def orbit_changes(identifier: str, value: str) -> list[Change]:
 
 
 def test_orbit_would_take_our_requests(orbit: OrbitStandIn) -> None:
-    """Finding, making, changing, emptying, listing and checking are what the vendor's document describes."""
+    """Finding, making, telling, changing, emptying, listing and checking are what the vendor's document describes."""
     judge = Judge(orbit_document())
     adapter = orbit_adapter(orbit)
     fields = (*ORBIT_TEXTS, "teammate", "tag:activation", "tag:plan")
@@ -348,7 +354,12 @@ def test_orbit_would_take_our_requests(orbit: OrbitStandIn) -> None:
     pushed(adapter, by_id, orbit_changes("id", known.id)[1:])
     # So many strangers that the list of members is read instead of asking for each.
     strangers = [Change(f"s-{n}", "new", {"email": f"s{n}@example.com"}, {"bio": "x"}, {}) for n in range(25)]
-    pushed(adapter, sync_of(["bio"], object="member", match={"email": "x"}), strangers)
+    by_email = sync_of(["bio"], object="member", match={"email": "x"})
+    pushed(adapter, by_email, strangers)
+    # Reading back: one by one, and by the list.
+    for count in (1, 25):
+        list(adapter.read(by_email, [Wanted(change.key, change.match) for change in strangers[:count]]))
+    list(adapter.read(by_id, [Wanted("k", {"id": known.id})]))
     assert [] == list(adapter.check(by_id))
 
     assert {} == judged(judge, orbit)
@@ -392,6 +403,20 @@ def test_orbit_adapter_reads_the_sample_of_nobody(orbit: OrbitStandIn) -> None:
     [refusal] = pushed(orbit_adapter(orbit), sync.model_copy(update={"missing": "create"}), [change])
     assert ("rejected", "422_email_name") == (refusal.result, refusal.code)
     assert "email is invalid" in refusal.message
+
+
+def test_orbit_adapter_reads_the_sample_of_a_refused_activity(orbit: OrbitStandIn) -> None:
+    """The document's 422 to an activity is a refusal of the record with its words, and no tag is written."""
+    path = f"{MEMBERS}/{{member_slug}}/activities"
+    orbit.trouble("status", when=lambda request: "activities" in request.path, answer=orbit_sample(path, "post", 422))
+    member = orbit.add(email="ada@example.com")
+    change = Change("k", "new", {"email": "ada@example.com"}, {"tag:activation": "hot"}, {})
+    [refusal] = pushed(
+        orbit_adapter(orbit), sync_of(["tag:activation"], object="member", match={"email": "x"}), [change]
+    )
+
+    assert ("rejected", "custom_title can't be blank") == (refusal.result, refusal.message)
+    assert [] == member.tags
 
 
 # The judge.
@@ -459,6 +484,11 @@ def orbit_put(**member: Any) -> Request:
     return request_of("PUT", "/acme/members/abc", body=member)
 
 
+def orbit_activity(**changed: Any) -> Request:
+    activity = {"title": "x", "activity_type_key": "a:b", "key": "k", "weight": "0", "properties": {"from": ""}}
+    return request_of("POST", "/acme/members/abc/activities", body=activity | changed)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -475,6 +505,12 @@ def orbit_put(**member: Any) -> Request:
         request_of("POST", "/acme/members", body={"bio": "x"}),
         request_of("GET", "/acme/members/find", "mail=x"),
         request_of("GET", "/acme/members", "items=25"),
+        orbit_activity(weight=0),
+        orbit_activity(mood="good"),
+        orbit_activity(properties="warm"),
+        orbit_activity(title=None),
+        request_of("POST", "/acme/members/abc/activities", body={"activity": {"title": "x"}}),
+        request_of("POST", "/acme/members/abc/activities", body={"key": "k"}),
         request_of("GET", "/acme/members", body={}),
     ],
 )
@@ -483,4 +519,5 @@ def test_judge_of_orbit_objects(bad: Request) -> None:
     judge = Judge(orbit_document())
 
     assert [] == judge.objections(orbit_put(bio="x", company=None, teammate=True, tags=["a"], tags_to_add="a,b"))
+    assert [] == judge.objections(orbit_activity())
     assert judge.objections(bad)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import socket
-import threading
 import tomllib
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,74 +15,21 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 import mappings
-from destinations.orbit import CLOSED, Orbit, OrbitSettings, difference, retagged
-from destinations.standins.orbit import Member, OrbitStandIn
-from destinations.standins.server import HTML, Answer, Request, Server
+from destinations.orbit import CLOSED, Orbit, OrbitSettings
+from destinations.orbit_parts.values import difference, retagged
+from destinations.standins.orbit import Member
+from destinations.standins.server import HTML, Answer
 from syncer.change import Change, Outcome, Value
 from syncer.destination import Pace
-from syncer.errors import DestinationUnusable, Problem, ServiceUnavailable, Stopping
-from syncer.mapping import Brakes, Field, Sync
-from syncer.transport import Gate, Transport
-
-BANDS = (("cold", 0.0), ("warm", 40.0), ("hot", 75.0))
-ACTIVATION = Field(name="tag:activation", column="score", bands=BANDS)
-
-
-def sync_of(*fields: Field, **options: Any) -> Sync:
-    whole: dict[str, Any] = {
-        "name": "orbit.members",
-        "destination": "orbit",
-        "source": "activation.users",
-        "key": "user_id",
-        "object": "member",
-        "match": {"email": "email"},
-        "fields": fields or (ACTIVATION,),
-        "brakes": Brakes(),
-        "file": Path("mappings/orbit.toml"),
-    }
-    return Sync(**(whole | options))
-
-
-def change_of(who: str, fields: dict[str, Value], *, by: str = "email", kind: Any = "changed") -> Change:
-    return Change(key=f"key of {who}", kind=kind, match={by: who}, fields=fields, before={})
-
-
-def is_put(request: Request) -> bool:
-    return request.method == "PUT"
-
-
-class Bench:
-    """One stand-in, and adapters made for it."""
-
-    def __init__(self, standin: OrbitStandIn) -> None:
-        self.standin = standin
-        self.stop = threading.Event()
-
-    def settings(self, **options: Any) -> OrbitSettings:
-        whole = tomllib.loads(self.standin.settings()) | options
-        return OrbitSettings(**(whole | {"api_key": SecretStr(str(whole["api_key"]))}))
-
-    def orbit(self, *, attempts: int = 3, **options: Any) -> Orbit:
-        settings = self.settings(**options)
-        transport = Transport(
-            Gate(Pace(100_000, 1.0)), title="Orbit", stop=self.stop, attempts=attempts, wait_first=0.01, wait_max=0.02
-        )
-        return Orbit("orbit", settings, transport)
-
-    def push(self, *changes: Change, sync: Sync | None = None) -> list[Outcome]:
-        return list(self.orbit().push(sync or sync_of(), changes))
-
-    def writes(self) -> list[tuple[str, Any]]:
-        exchanges = [exchange for exchange in self.standin.log if exchange.request.method != "GET"]
-        return [(exchange.request.method, exchange.request.json()) for exchange in exchanges]
+from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
+from syncer.mapping import Field, Sync
+from tests.destinations.orbit_workplace import ACTIVATION, Bench, at_work, change_of, is_put, sync_of
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    with Server({"": OrbitStandIn()}) as server:
-        standin = server.standins[""]
-        assert isinstance(standin, OrbitStandIn)
-        yield Bench(standin)
+    with at_work() as bench:
+        yield bench
 
 
 def problems(orbit: Orbit, sync: Sync) -> list[tuple[str, str]]:
@@ -538,14 +484,18 @@ def test_refused_rate_leaves_no_doubt(bench: Bench) -> None:
     assert not caught.value.doubt
 
 
-@pytest.mark.parametrize("answer", [Answer(401), Answer(503, HTML), Answer(429)])
-def test_failure_after_a_write_leaves_doubt(bench: Bench, answer: Answer) -> None:
-    """When the tags were written and cannot be looked at again, the record is in doubt, whatever the reason."""
+@pytest.mark.parametrize(("answer", "ends"), [(Answer(401), True), (Answer(503, HTML), False), (Answer(429), False)])
+def test_failure_after_a_write_leaves_doubt(bench: Bench, answer: Answer, ends: bool) -> None:
+    """When the tags were written and cannot be looked at again, the record is in doubt, whatever the reason; a reason
+    that is nothing about a record ends the destination after that."""
     bench.standin.add(email="ada@example.com")
     bench.standin.trouble("status", times=None, skip=1, when=lambda request: request.method == "GET", answer=answer)
-    outcomes = bench.push(change_of("ada@example.com", {"tag:activation": "hot"}))
+    outcomes = bench.orbit().push(sync_of(), [change_of("ada@example.com", {"tag:activation": "hot"})])
+    one = next(outcomes)
 
-    assert [("deferred", "unanswered", True)] == [(one.result, one.code, one.doubt) for one in outcomes]
+    assert ("deferred", "unanswered", True) == (one.result, one.code, one.doubt)
+    with pytest.raises(DestinationUnusable if ends else StopIteration):
+        next(outcomes)
 
 
 def test_stop_between_two_members(bench: Bench) -> None:
@@ -568,7 +518,11 @@ def test_requests_are_foretold(bench: Bench) -> None:
     """The number of requests of a batch is what it takes when all goes well."""
     for number in range(4):
         bench.standin.add(email=f"p{number}@example.com", tags=["activation:cold"] if number % 2 else [])
-    changes = [change_of(f"p{number}@example.com", {"tag:activation": "hot"}) for number in range(3)]
+    befores: list[dict[str, Value]] = [{}, {"tag:activation": "cold"}, {"tag:activation": None}]
+    changes = [
+        change_of(f"p{number}@example.com", {"tag:activation": "hot"}, before=before)
+        for number, before in enumerate(befores)
+    ]
     changes.append(change_of("p3@example.com", {"title": "CTO"}))
     orbit = bench.orbit()
     list(orbit.push(sync_of(), changes))
@@ -618,25 +572,6 @@ def test_check_names_the_mistake(bench: Bench, options: dict[str, str], setting:
     assert "mistyped" not in problem.sentence
 
 
-def closed(problems: list[Problem]) -> list[bool]:
-    return [CLOSED in problem.sentence for problem in problems]
-
-
-@pytest.mark.parametrize("answer", [Answer(200, HTML), Answer(302, None, {"Location": "https://orbit.example/"})])
-def test_check_recognises_what_is_left_of_a_closed_service(bench: Bench, answer: Answer) -> None:
-    """A page, and a redirect to one, make check say that Orbit has closed and what to do."""
-    bench.standin.trouble("status", times=None, answer=answer)
-
-    assert [True] == closed(list(bench.orbit().check(sync_of())))
-
-
-def test_check_recognises_a_foreign_certificate(bench: Bench) -> None:
-    """A host that cannot prove its name makes check say that Orbit has closed."""
-    orbit = bench.orbit(base_url=bench.standin.url.replace("http://", "https://"))
-
-    assert [True] == closed(list(orbit.check(sync_of())))
-
-
 def test_broken_encryption_tells_no_address(bench: Bench) -> None:
     """The error about a connection that is not encrypted, with its traceback, does not hold who was asked for."""
     orbit = bench.orbit(base_url=bench.standin.url.replace("http://", "https://"))
@@ -645,17 +580,6 @@ def test_broken_encryption_tells_no_address(bench: Bench) -> None:
     with pytest.raises(ServiceUnavailable, match="encrypted") as caught:
         list(orbit.push(sync_of(), [change_of(who, {"tag:activation": "hot"})]))
     assert "somebody" + "%40" not in "".join(traceback.format_exception(caught.value))
-
-
-def test_check_recognises_a_name_that_does_not_resolve(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host name that is gone makes check say that Orbit has closed."""
-
-    def resolve(*_: Any, **__: Any) -> Any:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-
-    assert [True] == closed(list(bench.orbit(base_url="https://orbit.example.com").check(sync_of())))
 
 
 def test_orbits_own_address_is_never_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -669,7 +593,7 @@ def test_orbits_own_address_is_never_asked(bench: Bench, monkeypatch: pytest.Mon
 
     assert [] == problems(orbit, sync_of())
     assert [CLOSED] == [problem.sentence for problem in orbit.check(sync_of())]
-    with pytest.raises(DestinationUnusable, match="Orbit closed on 11 July 2024"):
+    with pytest.raises(DestinationUnusable, match="closed on 11 July 2024"):
         list(orbit.push(sync_of(), [change_of("ada@example.com", {"tag:activation": "hot"})]))
 
 

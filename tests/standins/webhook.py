@@ -36,6 +36,8 @@ class WebhookStandIn(StandIn):
         self.answers: Literal["each", "whole"] = "each"
         self.bytes_max = 1_000_000
         self.records: dict[Who, Fields] = {}
+        self.relations: dict[Who, dict[str, set[str]]] = {}
+        """Who each record is related to, by the name of the relation."""
 
     def settings(self) -> str:
         return (
@@ -122,6 +124,10 @@ class WebhookStandIn(StandIn):
             if body["missing"] == "skip":
                 return "missing"
         self.records.setdefault(who, {}).update(fields)
+        for name, relation in change.get("relations", {}).items():
+            related = self.relations.setdefault(who, {}).setdefault(name, set())
+            related |= set(relation["add"])
+            related -= set(relation["remove"])
         return ""
 
 
@@ -144,10 +150,21 @@ def _checked(request: Request) -> dict[str, Any]:
     if len(keys) != len(set(keys)):
         raise ValueError("a key is in it twice")
     for change in body["changes"]:
-        if change.keys() != {"key", "kind", "match", "fields"} or change["kind"] not in KINDS:
+        if change.keys() - {"relations"} != {"key", "kind", "match", "fields"} or change["kind"] not in KINDS:
             raise ValueError("a change of another shape")
+        if not _are_relations(change.get("relations", {"one": {"add": [], "remove": []}})):
+            raise ValueError("relations of another shape")
         if not change["match"] or not all(isinstance(value, str) for value in change["match"].values()):
             raise ValueError("a match that finds nothing")
         if not all(value is None or isinstance(value, str | int | float) for value in change["fields"].values()):
             raise ValueError("a field that is not plain")
     return body
+
+
+def _are_relations(relations: Any) -> bool:
+    """Whether these are lists of identifiers to add and to remove, under at least one name."""
+    return bool(relations) and all(
+        relation.keys() == {"add", "remove"}
+        and all(isinstance(one, str) for one in (*relation["add"], *relation["remove"]))
+        for relation in relations.values()
+    )

@@ -37,6 +37,8 @@ class MembersService(StandIn):
         match request.method, request.parts:
             case "GET", ["fields"]:
                 return Answer(200, {"fields": list(FIELDS)})
+            case "GET", ["members", email]:
+                return self._get(email.lower())
             case "PATCH", ["members", email]:
                 return self._patch(email.lower(), request)
             case "DELETE", ["members", email]:
@@ -44,6 +46,11 @@ class MembersService(StandIn):
                     return Answer(404, {"error": "no_such_member"})
                 return Answer(204)
         return Answer(404, "<html><body>Not found</body></html>")
+
+    def _get(self, email: str) -> Answer:
+        if email not in self.members:
+            return Answer(404, {"error": "no_such_member"})
+        return Answer(200, {"email": email, **{k: v for k, v in self.members[email].items() if v is not None}})
 
     def _patch(self, email: str, request: Request) -> Answer:
         if request.headers.get("content-type") != "application/merge-patch+json":
@@ -61,7 +68,7 @@ class MembersService(StandIn):
             return Answer(404, {"error": "no_such_member"})
         member = self.members.setdefault(email, {})
         member.update(fields)
-        return Answer(200, {"email": email, **{name: value for name, value in member.items() if value is not None}})
+        return self._get(email)
 
     def settings(self) -> str:
         """The section of the config with which Syncer reaches it; tests need not wait for the service's pace."""

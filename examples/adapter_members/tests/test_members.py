@@ -14,11 +14,11 @@ from members_service import MembersService
 from syncer_members import Members, MembersSettings
 
 from destinations.standins.server import Answer, Request, Server
-from syncer.change import Change, Value
+from syncer.change import Change, Held, Value, Wanted
 from syncer.destination import Destination
 from syncer.errors import DestinationUnusable
 from syncer.mapping import FieldType
-from syncer.testing import AdapterTests, HttpBench
+from syncer.testing import AdapterTests, DelayKind, HttpBench
 from syncer.transport import Transport
 
 
@@ -83,6 +83,16 @@ class MembersBench(HttpBench):
             answer=Answer(status, content, headers or {}),
         )
 
+    def delay(self, kind: DelayKind, seconds: float, *, times: int | None = 1) -> bool:
+        """And these two."""
+        self.service.trouble(kind, when=is_write, times=times, seconds=seconds)
+        return True
+
+    def expire(self, after: int) -> bool:
+        """A key that is taken back in the middle of a run."""
+        self.service.trouble("status", skip=after, times=None, answer=Answer(401, {"error": "unauthorized"}))
+        return True
+
 
 def is_write(request: Request) -> bool:
     """Whether a request is one that may change a member."""
@@ -138,3 +148,17 @@ class TestMembers(AdapterTests):
         problems = list(bench.adapter(bench.transport()).check(sync.model_copy(update={"fields": (odd,)})))
 
         assert [problem.place for problem in problems] == ["fields.bandd"]
+
+    def test_what_is_no_address_is_read_as_nobody(self, bench: MembersBench) -> None:
+        """A text that would lead elsewhere in an address is nobody's, and nothing is asked."""
+        [held] = bench.adapter(bench.transport()).read(bench.sync(), [Wanted("k", {"email": ".."})])
+
+        assert held == Held("k", None)
+        assert bench.requests() == 0
+
+    def test_an_answer_that_is_no_member_is_not_read(self, bench: MembersBench) -> None:
+        """A 200 of something else says nothing about the member, and ends the reading."""
+        bench.trouble("status", status=200, content={"status": "ok"}, only_writes=False)
+
+        with pytest.raises(DestinationUnusable):
+            list(bench.adapter(bench.transport()).read(bench.sync(), [bench.wanted(1)]))

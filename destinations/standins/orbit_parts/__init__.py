@@ -1,0 +1,1 @@
+"""What Orbit's stand-in is made of."""

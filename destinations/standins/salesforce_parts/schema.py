@@ -59,7 +59,7 @@ class ObjectType:
     fields: dict[str, dict[str, Any]]
     is_createable: bool = True
     is_updateable: bool = True
-    modified: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+    modified: datetime.datetime = field(default_factory=lambda: now())
 
     def add(self, name: str, type_name: str, **properties: Any) -> None:
         """One more field, a custom one if its name says so; it can be written unless the properties differ."""
@@ -79,7 +79,7 @@ class ObjectType:
             fresh |= {"precision": 18, "scale": 2}
         choices = [_choice(text) for text in properties.pop("choices", ())]
         self.fields[name] = fresh | {"picklistValues": choices} | properties
-        self.modified = datetime.datetime.now(datetime.UTC)
+        self.modified = now()
 
     def is_key(self, name: str) -> bool:
         """Whether records are looked up by this field, for which the service keeps an index."""
@@ -146,8 +146,10 @@ class ObjectType:
         record = {
             name: False if rule["type"] == "boolean" else DEFAULTS.get(name) for name, rule in self.fields.items()
         }
-        now = instant_text(datetime.datetime.now(datetime.UTC))
-        return record | {name: now for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp") if name in record}
+        created = instant_text(now())
+        return record | {
+            name: created for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp") if name in record
+        }
 
 
 def standard_objects() -> dict[str, ObjectType]:
@@ -161,6 +163,11 @@ def standard_objects() -> dict[str, ObjectType]:
             fields[one["name"]] = dict.fromkeys(FLAGS, False) | zeros | one | {"picklistValues": choices}
         found[name] = ObjectType(name, described["keyPrefix"], fields)
     return found
+
+
+def now() -> datetime.datetime:
+    """This instant, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
 
 
 def instant_text(moment: datetime.datetime) -> str:

@@ -40,12 +40,15 @@ class Decision(Enum):
 UNKNOWN_EXCEPTION = "UNKNOWN_EXCEPTION"
 """The service broke at this record, and says no more than that."""
 
+UNABLE_TO_LOCK_ROW = "UNABLE_TO_LOCK_ROW"
+"""Somebody else holds the record, or its parent, at this moment."""
+
 DECISIONS: Mapping[str, Decision] = {
     "ALL_OR_NONE_OPERATION_ROLLED_BACK": Decision.AGAIN,
     "INVALID_SESSION_ID": Decision.AGAIN,
     "QUERY_TIMEOUT": Decision.AGAIN,
     "SERVER_UNAVAILABLE": Decision.AGAIN,
-    "UNABLE_TO_LOCK_ROW": Decision.AGAIN,
+    UNABLE_TO_LOCK_ROW: Decision.AGAIN,
     UNKNOWN_EXCEPTION: Decision.AGAIN,
     "INVALID_FIELD": Decision.FIELD,
     "INVALID_FIELD_FOR_INSERT_UPDATE": Decision.FIELD,
@@ -178,7 +181,7 @@ def _refused_whole(client: Client, refusal: Refusal, piece: Sequence[Row]) -> It
         return
     yield from (deferred(row.change, refusal.code, refusal.message) for row in piece)
     if decision is Decision.FIELD:
-        raise _unmapped(refusal.faults[0], piece) from None
+        raise unmapped(refusal.faults[0], piece) from None
     raise client.unusable(refusal) from None
 
 
@@ -193,7 +196,7 @@ def _item_by_item(client: Client, answer: Any, piece: Sequence[Row]) -> Iterator
         outcome, fault = _outcome(row, item)
         if fault is not None:
             is_field = DECISIONS[fault.code] is Decision.FIELD
-            stop = stop or (_unmapped(fault, [row]) if is_field else client.unusable(Refusal(200, (fault,))))
+            stop = stop or (unmapped(fault, [row]) if is_field else client.unusable(Refusal(200, (fault,))))
         yield outcome
     if stop is not None:
         raise stop
@@ -228,7 +231,8 @@ def _named(found: Sequence[Fault], piece: Sequence[Row]) -> list[str]:
     return sorted(ours & words)
 
 
-def _unmapped(fault: Fault, piece: Sequence[Row]) -> DestinationUnusable:
+def unmapped(fault: Fault, piece: Sequence[Row]) -> DestinationUnusable:
+    """The error for a field that nobody may write, whatever the record."""
     names = ", ".join(_named([fault], piece)) or "a field"
     kind = piece[0].record["attributes"]["type"]
     return DestinationUnusable(

@@ -7,6 +7,9 @@ Id                           update by Id                     (refused: Salesfor
 an external id field         look up the Id, update by Id     upsert by that field
 any other field (Email)      look up the Id, update by Id     look up; update what is there, create what is not
 
+Up to 200 changes go with Collections, one request for each way of writing; more of them through Bulk API 2.0, one job
+for each, where that needs fewer requests.
+
 Nothing but `missing = "create"` ever creates a record, and a removed row never does.
 """
 
@@ -16,15 +19,20 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import ClassVar
 
-from destinations.salesforce_parts import checking
+from destinations.salesforce_parts import bulk, checking
+from destinations.salesforce_parts.bulk import Bulk
 from destinations.salesforce_parts.client import Client
-from destinations.salesforce_parts.collections import RECORDS_MAX, create, update, upsert, write
+from destinations.salesforce_parts.collections import RECORDS_MAX, Row, create, update, upsert, write
+from destinations.salesforce_parts.csv_rows import header_bytes, line_bytes
 from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
-from destinations.salesforce_parts.matching import ID, is_upserted, match_by_field, match_by_id
+from destinations.salesforce_parts.ingest import REQUESTS_MIN, Ingest
+from destinations.salesforce_parts.matching import ID, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.salesforce_parts.soql import LEAD, Identifier, lookups
-from syncer.change import Change, Outcome
+from syncer.change import Change, Job, Outcome
 from syncer.destination import Destination, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
@@ -44,10 +52,14 @@ class Salesforce(Destination):
     title = "Salesforce"
     settings_type = SalesforceSettings
     settings: SalesforceSettings
+    collections_max: ClassVar[int] = RECORDS_MAX
+    """Changes of a batch that still go with Collections."""
 
     def __init__(self, name: str, settings: SalesforceSettings, transport: Transport) -> None:
         super().__init__(name, settings, transport)
         self._client = Client(settings, transport)
+        ingest = Ingest(self._client, transport, settings.bulk_patience_seconds)
+        self._bulk = Bulk(ingest, _duplicate_rule(settings))
         self._described: dict[str, ObjectDescription | None] = {}
         self._lock = threading.Lock()
 
@@ -102,6 +114,19 @@ class Salesforce(Destination):
             caseless=frozenset(sync.match) - {ID},
         )
 
+    def cut(self, sync: Sync, planned: int) -> Limits:
+        """Bulk for a large plan, where it needs fewer requests than 200 records each; Collections for all others."""
+        limits = self.limits(sync)
+        jobs, calls = -(-planned // bulk.RECORDS_MAX), -(-planned // limits.records)
+        if planned < self.settings.bulk_from or calls <= jobs * REQUESTS_MIN:
+            return replace(limits, way="Collections")
+        room = bulk.UPLOAD_BYTES_MAX - header_bytes(sync)
+        return replace(limits, records=bulk.RECORDS_MAX, utf8_bytes=room, in_flight=1, way=bulk.WAY)
+
+    def weigh(self, sync: Sync, change: Change) -> int:
+        """Bytes of its line in a file."""
+        return line_bytes(sync, change)
+
     def check(self, sync: Sync) -> Iterable[Problem]:
         """Log in, and hold the mapping against the object's description."""
         described = self._description(sync.object)
@@ -116,8 +141,9 @@ class Salesforce(Destination):
         """
         if not changes:
             return 0
+        per_write = REQUESTS_MIN if self._is_bulk(changes) else 1
         if ID in sync.match:
-            return 1
+            return per_write
         described = self._described.get(sync.object)
         name = _match_name(sync)
         if described is not None and name in described.fields:
@@ -131,30 +157,51 @@ class Salesforce(Destination):
         if sync.object == LEAD:
             queries += lookups(sync.object, identifier, (change.match[name] for change in created), is_converted=True)
         writes = (len(sought) < len(changes)) + bool(created) + (len(created) < len(sought))
-        return len(queries) + writes
+        return len(queries) + writes * per_write
 
-    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
-        """Find the records; then update, upsert and create with at most one request each."""
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+        """Find the records; then update, upsert and create with at most one request each, or one job each."""
         name = _match_name(sync)
-        if name == ID:
-            matched = match_by_id(sync, changes)
-        else:
-            described = self._description(sync.object)
-            if described is None or name not in described.fields:
-                raise DestinationUnusable(
-                    f"{self.title} has no {sync.object} with a field {name}, or this user may not see it. "
-                    "Run `syncer check`."
-                )
-            identifier, is_key = _identifier(described, name)
-            matched = match_by_field(self._client, sync, identifier, is_key=is_key, changes=changes)
+        identifier, is_key = self._matched_by(sync, name)
+        matched = self._matched(sync, identifier, is_key=is_key, changes=changes)
         yield from matched.outcomes
-        # A score that arrives must not hand a lead to somebody else.
-        headers = {"Sforce-Auto-Assign": "FALSE"}
-        if self.settings.duplicate_rule_header:
-            headers["Sforce-Duplicate-Rule-Header"] = self.settings.duplicate_rule_header
+        if self._is_bulk(changes):
+            yield from self._bulk.write(matched, identifier)
+            return
+        # A score that arrives must not hand a lead to somebody else; jobs do not assign unless they are told to.
+        headers = {"Sforce-Auto-Assign": "FALSE", **_duplicate_rule(self.settings)}
         yield from write(self._client, update(headers), matched.updates)
         yield from write(self._client, upsert(sync.object, name, headers), matched.upserts)
         yield from write(self._client, create(headers), matched.creates)
+
+    def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome]:
+        """Read what the jobs of a batch did, once they have ended; a job that never began is aborted."""
+        identifier, is_key = self._matched_by(sync, _match_name(sync))
+
+        def updates() -> Sequence[Row]:
+            return self._matched(sync, identifier, is_key=is_key, changes=changes).updates
+
+        yield from self._bulk.resume(sync, job, changes, identifier, updates)
+
+    def _is_bulk(self, changes: Sequence[Change]) -> bool:
+        """Whether a batch is one for jobs: as large as only `cut` for a large plan makes them."""
+        return len(changes) > self.collections_max
+
+    def _matched_by(self, sync: Sync, name: str) -> tuple[Identifier, bool]:
+        if name == ID:
+            return Identifier(ID), False
+        described = self._description(sync.object)
+        if described is None or name not in described.fields:
+            raise DestinationUnusable(
+                f"{self.title} has no {sync.object} with a field {name}, or this user may not see it. "
+                "Run `syncer check`."
+            )
+        return _identifier(described, name)
+
+    def _matched(self, sync: Sync, identifier: Identifier, *, is_key: bool, changes: Sequence[Change]) -> Matched:
+        if identifier.name == ID:
+            return match_by_id(sync, changes)
+        return match_by_field(self._client, sync, identifier, is_key=is_key, changes=changes)
 
     def _description(self, name: str) -> ObjectDescription | None:
         """The object as the org describes it, asked for once."""
@@ -162,6 +209,11 @@ class Salesforce(Destination):
             if name not in self._described:
                 self._described[name] = describe(self._client, name)
             return self._described[name]
+
+
+def _duplicate_rule(settings: SalesforceSettings) -> dict[str, str]:
+    header = settings.duplicate_rule_header
+    return {"Sforce-Duplicate-Rule-Header": header} if header else {}
 
 
 def _match_name(sync: Sync) -> str:

@@ -22,8 +22,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from destinations.salesforce_parts import bulk, checking
+from destinations.salesforce_parts import bulk, bulk_query, checking
 from destinations.salesforce_parts.bulk import Bulk
+from destinations.salesforce_parts.bulk_query import WholeObject
 from destinations.salesforce_parts.client import Client
 from destinations.salesforce_parts.collections import RECORDS_MAX, Row, create, update, upsert, write
 from destinations.salesforce_parts.csv_rows import header_bytes, line_bytes
@@ -60,6 +61,7 @@ class Salesforce(Destination):
         self._client = Client(settings, transport)
         ingest = Ingest(self._client, transport, settings.bulk_patience_seconds)
         self._bulk = Bulk(ingest, _duplicate_rule(settings))
+        self._whole = WholeObject(self._client, transport, settings.bulk_patience_seconds)
         self._described: dict[str, ObjectDescription | None] = {}
         self._lock = threading.Lock()
 
@@ -153,11 +155,14 @@ class Salesforce(Destination):
             identifier, is_key = Identifier(name), name.endswith("__c")
         sought = [change for change in changes if not is_upserted(sync, change, is_key=is_key)]
         created = [change for change in sought if sync.missing == "create" and change.kind == "new"]
-        queries = lookups(sync.object, identifier, (change.match[name] for change in sought))
+        queries = [len(lookups(sync.object, identifier, (change.match[name] for change in sought)))]
         if sync.object == LEAD:
-            queries += lookups(sync.object, identifier, (change.match[name] for change in created), is_converted=True)
+            texts = (change.match[name] for change in created)
+            queries.append(len(lookups(sync.object, identifier, texts, is_converted=True)))
+        if self._is_bulk(changes):
+            queries = [bulk_query.requests(count) for count in queries]
         writes = (len(sought) < len(changes)) + bool(created) + (len(created) < len(sought))
-        return len(queries) + writes * per_write
+        return sum(queries) + writes * per_write
 
     def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
         """Find the records; then update, upsert and create with at most one request each, or one job each."""
@@ -201,7 +206,8 @@ class Salesforce(Destination):
     def _matched(self, sync: Sync, identifier: Identifier, *, is_key: bool, changes: Sequence[Change]) -> Matched:
         if identifier.name == ID:
             return match_by_id(sync, changes)
-        return match_by_field(self._client, sync, identifier, is_key=is_key, changes=changes)
+        whole = self._whole.find if self._is_bulk(changes) else None
+        return match_by_field(self._client, sync, identifier, is_key=is_key, changes=changes, whole=whole)
 
     def _description(self, name: str) -> ObjectDescription | None:
         """The object as the org describes it, asked for once."""

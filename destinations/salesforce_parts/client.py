@@ -58,11 +58,10 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV file, or a piece of one: then with the locator of the next, and how many rows it has."""
+    """A CSV file, or a piece of one, with the locator of the next piece."""
 
     content: bytes
     locator: str
-    rows: int | None
 
 
 class _ExpiredError(Exception):
@@ -127,8 +126,8 @@ class Client:
         answer = self._renewing(lambda token: self._send(token, "GET", path, {"Accept": "text/csv"}, params=params))
         if answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "text/csv":
             raise Refusal(200, ())
-        locator, rows = answer.headers.get("Sforce-Locator", ""), answer.headers.get("Sforce-NumberOfRecords", "")
-        return Table(answer.content, "" if locator == "null" else locator, int(rows) if rows.isdigit() else None)
+        locator = answer.headers.get("Sforce-Locator", "")
+        return Table(answer.content, "" if locator == "null" else locator)
 
     def read(self, call: str, path: str, **params: str) -> dict[str, Any]:
         """GET of something that is an object. Raises Refusal, ServiceUnavailable when it is something else.

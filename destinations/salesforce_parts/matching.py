@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from destinations.salesforce_parts.client import Client, Refusal
 from destinations.salesforce_parts.collections import DECISIONS, Decision, Row, record
 from destinations.salesforce_parts.description import refused_read
 from destinations.salesforce_parts.login import TITLE
-from destinations.salesforce_parts.soql import LEAD, QUERY, Identifier, find, id_key, lookups
+from destinations.salesforce_parts.soql import LEAD, QUERY, Identifier, Lookup, find, id_key, lookups
 from syncer.change import Change, Outcome, accepted, deferred, rejected
 from syncer.errors import DestinationUnusable
 from syncer.mapping import Sync
 
 ID = "Id"
+
+Whole: TypeAlias = Callable[[str, Identifier, Sequence[Lookup], bool], dict[str, list[str]] | None]
+"""Object, field, look-ups and whether leads are to be converted ones → folded value → Ids; see `bulk_query`."""
 
 
 @dataclass(slots=True)
@@ -39,9 +43,17 @@ def match_by_id(sync: Sync, changes: Sequence[Change]) -> Matched:
 
 
 def match_by_field(
-    client: Client, sync: Sync, identifier: Identifier, *, is_key: bool, changes: Sequence[Change]
+    client: Client,
+    sync: Sync,
+    identifier: Identifier,
+    *,
+    is_key: bool,
+    changes: Sequence[Change],
+    whole: Whole | None = None,
 ) -> Matched:
     """Rows of a sync that matches by another field; `is_key` says that records can be upserted by it.
+
+    `whole` is asked first for what many look-ups would find. It answers None when they are to be asked after all.
 
     Raises DestinationUnusable, and whatever the client raises.
     """
@@ -54,7 +66,7 @@ def match_by_field(
         else:
             sought.append(change)
     absent = []
-    for change, ids in _looked_up(client, sync, identifier, sought, matched):
+    for change, ids in _looked_up(client, sync, identifier, sought, matched, whole):
         if len(ids) == 1:
             body = record(sync.object, change.fields) | {"id": ids[0]}
             matched.updates.append(Row(change, body, ids[0], was_looked_up=True))
@@ -68,7 +80,7 @@ def match_by_field(
         else:
             matched.outcomes.append(_missing(sync, change))
     if sync.object == LEAD:
-        absent = _unconverted(client, sync, identifier, absent, matched)
+        absent = _unconverted(client, sync, identifier, absent, matched, whole)
     matched.creates += [Row(change, _keyed(sync, identifier, change)) for change in absent]
     return matched
 
@@ -110,14 +122,19 @@ def _looked_up(
     identifier: Identifier,
     changes: Sequence[Change],
     matched: Matched,
+    whole: Whole | None,
     *,
     is_converted: bool = False,
 ) -> list[tuple[Change, list[str]]]:
     """Each change with the Ids of its records. Changes whose look-up is to be asked again later are told apart."""
-    found: dict[str, list[str]] = {}
     refused: dict[str, Refusal] = {}
     texts = [change.match[identifier.name] for change in changes]
-    for lookup in lookups(sync.object, identifier, texts, is_converted=is_converted):
+    pieces = lookups(sync.object, identifier, texts, is_converted=is_converted)
+    found = whole(sync.object, identifier, pieces, is_converted) if whole else None
+    if found is not None:
+        pieces = []
+    found = found or {}
+    for lookup in pieces:
         try:
             found |= find(client, identifier, lookup)
         except Refusal as refusal:
@@ -133,11 +150,16 @@ def _looked_up(
 
 
 def _unconverted(
-    client: Client, sync: Sync, identifier: Identifier, changes: Sequence[Change], matched: Matched
+    client: Client,
+    sync: Sync,
+    identifier: Identifier,
+    changes: Sequence[Change],
+    matched: Matched,
+    whole: Whole | None,
 ) -> list[Change]:
     """The changes that may become new leads: a person whose lead was converted is a contact, and no lead again."""
     fresh = []
-    for change, ids in _looked_up(client, sync, identifier, changes, matched, is_converted=True):
+    for change, ids in _looked_up(client, sync, identifier, changes, matched, whole, is_converted=True):
         if ids:
             message = f"The {LEAD} with {_told(change)} was converted, so none is created. Map Contact to reach it."
             matched.outcomes.append(rejected(change, "converted", message))

@@ -72,8 +72,7 @@ def lookups(
 
     Of leads they find only those that are not converted yet, or those that are.
     """
-    # A converted lead cannot be written, and its person lives on as a contact.
-    rest = f" AND IsConverted = {str(is_converted).lower()}" if object_name == LEAD else ""
+    rest = _of_leads(object_name, is_converted=is_converted)
 
     def soql(values: Iterable[str | int | float]) -> str:
         return format_soql(
@@ -99,6 +98,16 @@ def lookups(
     if piece:
         found.append(Lookup(soql(piece.values()), frozenset(piece)))
     return found
+
+
+def whole_object(object_name: str, identifier: Identifier, *, is_converted: bool = False) -> str:
+    """The end of a query for every record of the object that has a value in this field; of leads, as `lookups`."""
+    return f"FROM {object_name} WHERE {identifier.name} != null{_of_leads(object_name, is_converted=is_converted)}"
+
+
+def _of_leads(object_name: str, *, is_converted: bool) -> str:
+    # A converted lead cannot be written, and its person lives on as a contact.
+    return f" AND IsConverted = {str(is_converted).lower()}" if object_name == LEAD else ""
 
 
 def find(client: Client, identifier: Identifier, lookup: Lookup) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from tests.destinations.benches import (
     OrbitBench,
     OrbitTagBench,
     SalesforceBench,
+    SalesforceBulkBench,
     SalesforceByEmailBench,
 )
 
@@ -66,3 +67,11 @@ class TestSalesforceByEmail(AdapterTests):
         standin = SalesforceStandIn()
         with Server({"": standin}):
             yield SalesforceByEmailBench(standin)
+
+
+class TestSalesforceBulk(AdapterTests):
+    @pytest.fixture
+    def bench(self) -> Iterator[Bench]:
+        standin = SalesforceStandIn()
+        with Server({"": standin}):
+            yield SalesforceBulkBench(standin)

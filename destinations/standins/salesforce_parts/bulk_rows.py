@@ -58,7 +58,7 @@ def typed(rule: dict[str, Any], text: str) -> Any:
     if kind == "boolean" and text in ("true", "false"):
         return text == "true"
     if kind in NUMBERS and re.fullmatch(r"-?\d+" if kind == "int" else r"-?\d+(\.\d+)?", text, re.ASCII):
-        return int(text) if kind == "int" else float(text)
+        return float(text) if "." in text else int(text)
     is_instant = re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)", text)
     is_day = re.fullmatch(r"\d{4}-\d\d-\d\d", text)
     if kind in NUMBERS | {"boolean"} or (kind == "datetime" and not is_instant) or (kind == "date" and not is_day):

@@ -10,6 +10,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from destinations.salesforce_parts.client import Client, Fault, Refusal
@@ -23,7 +24,7 @@ from destinations.salesforce_parts.collections import (
 )
 from destinations.salesforce_parts.csv_rows import ID, UnreadableFile, cells, encoded, unfit
 from destinations.salesforce_parts.ingest import Ingest, Kind, Task
-from destinations.salesforce_parts.jobs import ENDS, FAILED, OPEN, GoneError, Look, no_doubt, refused
+from destinations.salesforce_parts.jobs import ENDS, FAILED, OPEN, GoneError, Look, in_doubt, no_doubt, refused
 from destinations.salesforce_parts.login import TITLE
 from destinations.salesforce_parts.matching import Matched
 from destinations.salesforce_parts.soql import Identifier, id_key
@@ -39,12 +40,22 @@ UPLOADS_MAX = 3
 """Jobs that are begun for one file whose upload has no good answer."""
 TOO_LARGE = 413
 UNKNOWN_FIELD = re.compile(r"InvalidBatch : Field name not found : (\w+)\s*", re.ASCII)
+NOT_REACHED = "The job was aborted before it came to this record."
 SAYS_NOTHING = "The results of the job say nothing of this record."
 
 Fold: TypeAlias = Callable[[str], str]
 """Makes one text of two that are the same key to the service."""
-Waiting: TypeAlias = dict[str, Row]
-"""The rows of a job of which nothing was heard yet, by the folded value of its key column."""
+
+
+@dataclass(slots=True)
+class Awaited:
+    """Rows of a job of which nothing was heard yet: `key` is its column by which they are told apart."""
+
+    job_id: str
+    key: str
+    fold: Fold
+    rows: dict[str, Row]
+    """By the folded value of the key column."""
 
 
 class Bulk:
@@ -90,32 +101,43 @@ class Bulk:
         is_whole, is_unsent = True, False
         for job_id in json.loads(text)["jobs"]:
             try:
-                look = self._ingest.look(job_id)
-                if look is not None and look.state == OPEN:
-                    is_unsent = self._ingest.abort(job_id)
-                    if is_unsent:
-                        break
-                if look is None or look.state not in ENDS:
-                    look = self._ingest.wait(job_id)
+                look = self._taken_up(job_id)
             except GoneError:
                 is_whole = False
                 continue
+            if look is None:
+                is_unsent = True
+                break
             key = ID if look.operation == "update" else identifier.name
             fold: Fold = fold_id if key == ID else identifier.fold
             if key == identifier.name:
                 rows = {fold(one.match[key]): Row(one, record(sync.object, one.fields)) for one in changes}
             else:
-                rows = {fold(row.record_id): row for row in updates()}
-            waiting = {value: row for value, row in rows.items() if row.change.key not in told}
-            before = len(waiting)
-            for outcome in self._told(job_id, look, key, fold, waiting):
+                with in_doubt():
+                    rows = {fold(row.record_id): row for row in updates()}
+            left = {value: row for value, row in rows.items() if row.change.key not in told}
+            before = len(left)
+            for outcome in self._told(look, Awaited(job_id, key, fold, left)):
                 told.add(outcome.key)
                 yield outcome
-            is_whole &= before - len(waiting) >= look.processed
+            is_whole &= before - len(left) >= look.processed
         if is_unsent and is_whole:
             for change in changes:
                 if change.key not in told:
                     yield deferred(change, "unsent", "The process ended before the record left.")
+
+    def _taken_up(self, job_id: str) -> Look | None:
+        """The job at its end; None when it was never closed, and never will be now. Raises GoneError."""
+        with in_doubt():
+            look = self._ingest.look(job_id)
+            if look is not None and look.state == OPEN:
+                if self._ingest.abort(job_id):
+                    return None
+                # It was closed in this very moment, or may not be aborted; then there is no end to wait for.
+                look = self._ingest.look(job_id)
+                if look is not None and look.state == OPEN:
+                    raise GoneError
+        return look if look is not None and look.state in ENDS else self._ingest.wait(job_id)
 
     def _run(self, task: Task, rows: list[Row], fold: Fold, ended: list[str]) -> Iterator[Outcome | Job]:
         """The rows of one task, in one job; in several when one file is too large for the service."""
@@ -166,32 +188,24 @@ class Bulk:
 
     def _ended(self, task: Task, job_id: str, fold: Fold, piece: Sequence[Row]) -> Iterator[Outcome]:
         """Close a job that has its file, and tell what became of its rows."""
-        waiting = {fold(cells(row.record)[task.key]): row for row in piece}
+        rows = {fold(cells(row.record)[task.key]): row for row in piece}
+        awaited = Awaited(job_id, task.key, fold, rows)
         try:
             self._ingest.close(job_id)
             look = self._ingest.wait(job_id)
         except GoneError:
-            yield from _unheard(waiting)
+            yield from _unheard(awaited)
             return
-        yield from self._told(job_id, look, task.key, fold, waiting, is_all=True)
+        yield from self._told(look, awaited, is_all=True)
 
-    def _told(
-        self,
-        job_id: str,
-        look: Look,
-        key: str,
-        fold: Fold,
-        waiting: Waiting,
-        *,
-        is_all: bool = False,
-    ) -> Iterator[Outcome]:
-        """What the files of an ended job say of the rows that wait; the rows of which they say nothing go on waiting.
+    def _told(self, look: Look, awaited: Awaited, *, is_all: bool = False) -> Iterator[Outcome]:
+        """What the files of an ended job say of the rows; those of which they say nothing go on waiting.
 
         `is_all` says that the job was given these rows and no others, so that those are in doubt.
         """
-        stop = yield from self._read(job_id, key, fold, waiting)
+        stop = yield from self._read(look, awaited)
         if is_all:
-            yield from _unheard(waiting)
+            yield from _unheard(awaited)
         if stop is not None:
             raise stop
         field = UNKNOWN_FIELD.fullmatch(look.error) if look.state == FAILED else None
@@ -201,28 +215,28 @@ class Bulk:
                 "mapping or the user's field rights; `syncer check` shows which."
             )
 
-    def _read(
-        self, job_id: str, key: str, fold: Fold, waiting: Waiting
-    ) -> Generator[Outcome, None, DestinationUnusable | None]:
+    def _read(self, look: Look, awaited: Awaited) -> Generator[Outcome, None, DestinationUnusable | None]:
         stop: DestinationUnusable | None = None
         try:
-            for kind, found in self._ingest.results(job_id, key):
-                row = waiting.pop(fold(found[key]), None)
+            for kind, found in self._ingest.results(awaited.job_id, awaited.key):
+                row = awaited.rows.pop(awaited.fold(found[awaited.key]), None)
                 # A row that nobody waits for is a second one, or not ours.
                 if row is not None:
-                    outcome, error = self._outcome(row, kind, found)
+                    outcome, error = self._outcome(row, kind, found, look)
                     stop = stop or error
                     yield outcome
         except (GoneError, UnreadableFile):
             pass  # What was read is true; the rest goes on waiting.
         return stop
 
-    def _outcome(self, row: Row, kind: Kind, found: Mapping[str, str]) -> tuple[Outcome, DestinationUnusable | None]:
+    def _outcome(
+        self, row: Row, kind: Kind, found: Mapping[str, str], look: Look
+    ) -> tuple[Outcome, DestinationUnusable | None]:
         change = row.change
         if kind == "successful":
             return accepted(change), None
         if kind == "unprocessed":
-            return deferred(change, "unprocessed", "The job ended before it came to this record."), None
+            return deferred(change, "unprocessed", look.error or NOT_REACHED), None
         fault = fault_of(found["sf__Error"])
         if fault.code == UNABLE_TO_LOCK_ROW:
             return deferred(change, fault.code, fault.message, again=""), None
@@ -265,6 +279,6 @@ def fault_of(text: str) -> Fault:
     return Fault(found[1], found[2], tuple(re.findall(r"\w+", found[3])))
 
 
-def _unheard(waiting: Waiting) -> Iterator[Outcome]:
-    for row in waiting.values():
+def _unheard(awaited: Awaited) -> Iterator[Outcome]:
+    for row in awaited.rows.values():
         yield deferred(row.change, "unanswered", SAYS_NOTHING, doubt=True)

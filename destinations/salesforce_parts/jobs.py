@@ -26,7 +26,7 @@ JOB = "a bulk job"
 
 
 class GoneError(Exception):
-    """The job is not there any more; the service keeps them for seven days."""
+    """The job cannot be known any more; the service keeps them for seven days."""
 
 
 @dataclass(frozen=True, slots=True)

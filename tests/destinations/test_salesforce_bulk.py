@@ -19,6 +19,7 @@ from destinations.salesforce_parts.collections import wire
 from destinations.salesforce_parts.csv_rows import cells, encoded, header_bytes
 from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.standins.salesforce import SalesforceStandIn
+from destinations.standins.salesforce_parts.bulk import HARD_ERROR
 from destinations.standins.server import HTML, Answer, Request, Server
 from syncer.change import Change, Job, Outcome
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping, SyncerError
@@ -656,10 +657,13 @@ def test_errors_of_rows_are_taken_apart() -> None:
 def test_strangers_in_the_results_are_ignored(standin: SalesforceStandIn, open_destination: Open) -> None:
     """Rows that were not sent, second ones, and halves of rows accept nothing."""
     put_contacts(standin, 2)
-    body = (
-        '"sf__Id","sf__Created","Product_User_Id__c"\n"003","false","u_0"\n"003","false","u_0"\n'
-        '"003","false","u_99"\n"003","false"\n'
-    )
+    lines = [
+        '"sf__Id","sf__Created","Product_User_Id__c","LastName"',
+        *['"003","false","u_0","N"'] * 2,
+        '"003","false","u_99","N"',
+        '"003","false","u_1"',
+    ]
+    body = "\n".join(lines) + "\n"
     answer = Answer(200, body.encode(), {"Content-Type": "text/csv"})
     standin.trouble("after", when=is_step("successfulResults"), answer=answer)
     found = Pushed(open_destination().push(a_sync(**CREATING), [for_user(0, LastName="N"), for_user(1, LastName="N")]))
@@ -698,6 +702,7 @@ def test_failed_job_has_rows_of_all_kinds(standin: SalesforceStandIn, open_desti
     } == found.results
     assert not any(found.doubts.values())
     assert found.error is None
+    assert HARD_ERROR in {outcome.message for outcome in found.outcomes if outcome.key == "u_3"}
 
 
 def test_short_results_leave_doubt(standin: SalesforceStandIn, open_destination: Open) -> None:
@@ -783,6 +788,20 @@ def test_tokens_may_end_between_any_two_steps(
     assert 3 == len(standin.records("Contact"))
     assert 1 == len(standin.ingest.jobs)
     assert standin.tokens.logins > 1
+
+
+def test_lost_close_with_nobody_to_ask_is_in_doubt(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """A close whose answer was lost, whose repeat is refused, and after which no look is answered, may have begun."""
+    standin.trouble("lost", when=is_step("close"))
+    standin.trouble("status", when=is_step("look"), times=None)
+    sync, changes = a_sync(**CREATING), [for_user(0, LastName="N")]
+    found = Pushed(open_destination().push(sync, changes))
+
+    assert ["UploadComplete", "UploadComplete"] == steps(standin)[2:4]
+    assert isinstance(found.error, ServiceUnavailable)
+    assert found.error.doubt
+    standin.troubles.clear()
+    assert accepted(changes) == Pushed(open_destination().resume(sync, found.jobs[-1], changes)).results
 
 
 @pytest.mark.parametrize("step", ["look", *RESULTS])
@@ -1018,6 +1037,30 @@ def test_resume_reads_what_a_job_did(standin: SalesforceStandIn, open_destinatio
     assert ["hot", "hot", *([None, None] if is_half else ["hot", "hot"])] == [
         one["Title"] for one in standin.records("Contact")
     ]
+
+
+def test_resume_of_a_job_that_cannot_be_aborted_knows_nothing(
+    standin: SalesforceStandIn, open_destination: Open
+) -> None:
+    """An open job that the service does not let us end is not waited for, and its records stay in doubt."""
+    sync, changes = a_sync(**CREATING), [for_user(0, LastName="N")]
+    job = next(one for one in open_destination().push(sync, changes) if isinstance(one, Job))
+    answer = Answer(403, [{"errorCode": "INSUFFICIENT_ACCESS", "message": "no"}])
+    standin.trouble("status", when=lambda request: request.method == "PATCH", times=None, answer=answer)
+
+    assert [] == list(open_destination().resume(sync, job.text, changes))
+
+
+def test_resume_that_is_not_answered_is_in_doubt(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """When nobody can be asked about a job, its records are not said to be unsent."""
+    sync, changes = a_sync(**CREATING), [for_user(0, LastName="N")]
+    text = closed_job(standin, open_destination(attempts=1), sync, changes)
+    standin.trouble("status", when=is_step("look"), times=None)
+    found = Pushed(open_destination().resume(sync, text, changes))
+
+    assert [] == found.outcomes
+    assert isinstance(found.error, ServiceUnavailable)
+    assert found.error.doubt
 
 
 def test_resume_of_a_job_that_is_gone_knows_nothing(standin: SalesforceStandIn, open_destination: Open) -> None:

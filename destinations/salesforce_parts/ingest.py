@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from destinations.salesforce_parts.client import Client, Refusal
+from destinations.salesforce_parts.client import Client, Refusal, Table
 from destinations.salesforce_parts.csv_rows import UnreadableFile, rows_of
 from destinations.salesforce_parts.jobs import OPEN, GoneError, Jobs, in_doubt, no_doubt, refused
 from syncer.errors import ServiceUnavailable
@@ -82,17 +82,24 @@ class Ingest(Jobs):
         Raises GoneError, UnreadableFile; ServiceUnavailable and Stopping, always in doubt.
         """
         for kind, (name, needed) in FILES.items():
-            try:
-                with in_doubt():
-                    content = self._file(job_id, name)
-            except Refusal as refusal:
-                raise UnreadableFile from refusal
-            for row in rows_of(content, key, *needed):
-                yield kind, row
+            locator = ""
+            while True:
+                try:
+                    with in_doubt():
+                        piece = self._piece(job_id, name, locator)
+                except Refusal as refusal:
+                    raise UnreadableFile from refusal
+                for row in rows_of(piece.content, key, *needed):
+                    yield kind, row
+                # No document says whether files of ingest jobs come in pieces; a locator that stands still is none.
+                if piece.locator in ("", locator):
+                    break
+                locator = piece.locator
 
-    def _file(self, job_id: str, name: str) -> bytes:
+    def _piece(self, job_id: str, name: str, locator: str) -> Table:
+        params = {"locator": locator} if locator else {}
         try:
-            return self.client.table(self.path_of(job_id, name)).content
+            return self.client.table(self.path_of(job_id, name), **params)
         except Refusal as refusal:
             if refusal.status == 404 and refusal.faults:
                 raise GoneError from None

@@ -654,6 +654,17 @@ def test_errors_of_rows_are_taken_apart() -> None:
     assert ("UNKNOWN", "something else") == (odd.code, odd.message)
 
 
+def test_results_may_come_in_pieces(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """A result file that comes in pieces is read to its end."""
+    put_contacts(standin, 7)
+    standin.ingest.piece_rows = 2
+    changes = [for_user(number, Title="x" * 129 if number > 3 else "hot") for number in range(7)]
+    found = Pushed(open_destination().push(a_sync(fields=BOTH), changes))
+
+    assert {f"u_{n}": "rejected STRING_TOO_LONG" if n > 3 else "accepted" for n in range(7)} == found.results
+    assert (2, 2) == (steps(standin).count("successfulResults"), steps(standin).count("failedResults"))
+
+
 def test_strangers_in_the_results_are_ignored(standin: SalesforceStandIn, open_destination: Open) -> None:
     """Rows that were not sent, second ones, and halves of rows accept nothing."""
     put_contacts(standin, 2)

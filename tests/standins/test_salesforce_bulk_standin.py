@@ -430,6 +430,18 @@ def test_results_can_be_cut_short(standin: SalesforceStandIn, caller: BulkCaller
     assert 2 == len(caller.rows(job_id, "successfulResults"))
 
 
+def test_results_can_come_in_pieces(standin: SalesforceStandIn, caller: BulkCaller) -> None:
+    """Where the switch says so, a result file comes in pieces, each with the locator of the next."""
+    put_contacts(standin, 3)
+    standin.ingest.piece_rows = 2
+    job_id = caller.ended("\n".join([f"{KEY},Title", *(f"u_{number},hot" for number in range(3)), ""]), **UPSERT)
+    first = caller.ask("GET", f"{INGEST}/{job_id}/successfulResults")
+    second = caller.ask("GET", f"{INGEST}/{job_id}/successfulResults", params={"locator": "2"})
+
+    assert ("2", "null") == (first.headers["Sforce-Locator"], second.headers["Sforce-Locator"])
+    assert (3, 2) == (first.text.count("\n"), second.text.count("\n"))
+
+
 def test_batches_count_against_the_limit(standin: SalesforceStandIn, caller: BulkCaller) -> None:
     """Each 10,000 rows are a batch of the daily limit, and each query job counts too."""
     put_contacts(standin, 1)

@@ -74,6 +74,8 @@ class IngestDoor:
         """Whether the type of a result file says that it is UTF-8, which it always is."""
         self.results_cut = 0
         """How many rows each result file lacks at its end."""
+        self.piece_rows: int | None = None
+        """Rows of a result file that come at once, with a locator for the next piece; None for all of them."""
         self.fails_after: int | None = None
         """Rows of a job after which it fails, with the rest unprocessed."""
         self.takes_duplicate_header = True
@@ -104,7 +106,7 @@ class IngestDoor:
             case ["PUT", job_id, "batches"]:
                 return self._upload(request, self._job(job_id))
             case ["GET", job_id, name]:
-                return self._result(self._job(job_id), name)
+                return self._result(request, self._job(job_id), name)
             case ["GET", job_id]:
                 job = self._job(job_id)
                 self._look(job)
@@ -306,7 +308,7 @@ class IngestDoor:
             return self._org.update(name, found[0]["Id"], values), False
         return self._org.create(name, values, allow_duplicates=job.allows_duplicates), True
 
-    def _result(self, job: IngestJob, name: str) -> Answer:
+    def _result(self, request: Request, job: IngestJob, name: str) -> Answer:
         files = {
             "successfulResults": (["sf__Id", "sf__Created"], job.successful),
             "failedResults": (["sf__Id", "sf__Error"], job.failed),
@@ -320,7 +322,14 @@ class IngestDoor:
         # The order of a file is nobody's promise.
         rows = random.Random(job.id + name).sample(rows, len(rows))  # noqa: S311 - nothing is kept secret by it.
         kept = rows[: max(0, len(rows) - self.results_cut)]
-        return csv_answer([*added, *job.header], kept, job.delimiter, job.line_end, names_charset=self.names_charset)
+        header = [*added, *job.header]
+        headers = {}
+        if self.piece_rows is not None:
+            start = int(request.query.get("locator", ["0"])[0])
+            end = start + self.piece_rows
+            headers["Sforce_Locator"] = str(end) if end < len(kept) else "null"
+            kept = kept[start:end]
+        return csv_answer(header, kept, job.delimiter, job.line_end, names_charset=self.names_charset, **headers)
 
 
 def csv_answer(

@@ -6,5 +6,11 @@ client        requests under `/services/data`, over the vendor's library on our 
 description   what the org says of its objects and fields
 soql          look-ups of record Ids by another field
 collections   up to 200 records per request, and what each answer means
+matching      from changes to rows: which record each is for
+csv_rows      records as lines of a bulk file, and its result files as rows
+jobs          what all jobs of Bulk API 2.0 have in common
+ingest        the steps of a job that writes, up to its result files
+bulk          a large batch as jobs, and what became of each row, in this process or a later one
+bulk_query    look-ups for a large batch with one query job
 checking      a mapping held against the org's own description
 """

@@ -7,6 +7,9 @@ Id                           update by Id                     (refused: Salesfor
 an external id field         look up the Id, update by Id     upsert by that field
 any other field (Email)      look up the Id, update by Id     look up; update what is there, create what is not
 
+Up to 200 changes go with Collections, one request for each way of writing; more of them through Bulk API 2.0, one job
+for each, where that needs fewer requests.
+
 Nothing but `missing = "create"` ever creates a record, and a removed row never does. A person who may be a Contact or
 a Lead (`object = ["Contact", "Lead"]`) is always looked up first; see `salesforce_parts/person.py`.
 """
@@ -17,18 +20,24 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
 
-from destinations.salesforce_parts import checking
+from destinations.salesforce_parts import bulk, bulk_query, checking
+from destinations.salesforce_parts.bulk import Bulk
+from destinations.salesforce_parts.bulk_query import WholeObject
 from destinations.salesforce_parts.client import Client
-from destinations.salesforce_parts.collections import RECORDS_MAX, create, update, upsert, write
+from destinations.salesforce_parts.collections import RECORDS_MAX, Row, create, update, upsert, write
 from destinations.salesforce_parts.comparing import is_same
+from destinations.salesforce_parts.csv_rows import header_bytes, line_bytes
 from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
+from destinations.salesforce_parts.ingest import REQUESTS_MIN, Ingest
 from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
 from destinations.salesforce_parts.reading import read_records
 from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.salesforce_parts.soql import ID, LEAD, Identifier, lookups
-from syncer.change import Change, Held, Outcome, Value, Wanted
+from syncer.change import Change, Held, Job, Outcome, Value, Wanted
 from syncer.destination import Allowance, Destination, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
@@ -49,10 +58,15 @@ class Salesforce(Destination):
     settings_type = SalesforceSettings
     takes_several_objects = True
     settings: SalesforceSettings
+    collections_max: ClassVar[int] = RECORDS_MAX
+    """Changes of a batch that still go with Collections."""
 
     def __init__(self, name: str, settings: SalesforceSettings, transport: Transport) -> None:
         super().__init__(name, settings, transport)
         self._client = Client(settings, transport)
+        ingest = Ingest(self._client, transport, settings.bulk_patience_seconds)
+        self._bulk = Bulk(ingest, _duplicate_rule(settings))
+        self._whole = WholeObject(self._client, transport, settings.bulk_patience_seconds)
         self._described: dict[str, ObjectDescription | None] = {}
         self._lock = threading.Lock()
 
@@ -110,6 +124,22 @@ class Salesforce(Destination):
             whole=len(sync.objects) > 1,
         )
 
+    def cut(self, sync: Sync, planned: int) -> Limits:
+        """Bulk for a large plan, where it needs fewer requests than 200 records each; Collections for all others.
+
+        A job is of one object, so people who may be either of two always go with Collections.
+        """
+        limits = self.limits(sync)
+        jobs, calls = -(-planned // bulk.RECORDS_MAX), -(-planned // limits.records)
+        if planned < self.settings.bulk_from or calls <= jobs * REQUESTS_MIN or len(sync.objects) > 1:
+            return replace(limits, way="Collections")
+        room = bulk.UPLOAD_BYTES_MAX - header_bytes(sync)
+        return replace(limits, records=bulk.RECORDS_MAX, utf8_bytes=room, in_flight=1, way=bulk.WAY)
+
+    def weigh(self, sync: Sync, change: Change) -> int:
+        """Bytes of its line in a file."""
+        return line_bytes(sync, change)
+
     def check(self, sync: Sync) -> Iterable[Problem]:
         """Log in, and hold the mapping against the description of every object that a record may be."""
         found: list[Problem] = []
@@ -128,40 +158,48 @@ class Salesforce(Destination):
         """
         if not changes:
             return 0
+        per_write = REQUESTS_MIN if self._is_bulk(changes) else 1
         if ID in sync.match and len(sync.objects) == 1:
-            return 1
+            return per_write
         name = _match_name(sync)
         identifiers = {one: _identifier(self._described.get(one), name) for one in sync.objects}
         if len(sync.objects) > 1:
             sought, is_key = list(changes), False
-            queries = person_lookups(identifiers, [change.match[name] for change in changes], self._parents(sync))
+            texts = [change.match[name] for change in changes]
+            queries = [len(person_lookups(identifiers, texts, self._parents(sync)))]
         else:
             is_key = self._is_key(sync.object, name)
             sought = [change for change in changes if not is_upserted(sync, change, is_key=is_key)]
             texts = [change.match[name] for change in sought]
-            queries = lookups(sync.object, identifiers[sync.object], texts, fields=self._parents(sync))
+            queries = [len(lookups(sync.object, identifiers[sync.object], texts, fields=self._parents(sync)))]
         created = [change for change in sought if sync.missing == "create" and change.kind == "new"]
         if sync.objects == (LEAD,):
             texts = [change.match[name] for change in created]
-            queries += lookups(LEAD, identifiers[LEAD], texts, is_converted=True)
+            queries.append(len(lookups(LEAD, identifiers[LEAD], texts, is_converted=True)))
+        if self._is_bulk(changes):
+            queries = [bulk_query.requests(count) for count in queries]
         writes = (len(sought) < len(changes)) + bool(created) + (len(created) < len(sought))
-        return len(queries) + writes
+        return sum(queries) + writes * per_write
 
-    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
-        """Find the records; then update, upsert and create with at most one request each."""
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+        """Find the records; then update, upsert and create with at most one request each, or one job each."""
         if len(sync.objects) > 1:
             yield from self._push_people(sync, changes)
             return
-        name = _match_name(sync)
-        if name == ID:
-            matched = match_by_id(sync, changes)
+        matched = self._matched(sync, changes)
+        if self._is_bulk(changes):
+            yield from matched.outcomes
+            yield from self._bulk.write(matched, self._identifier(sync))
         else:
-            identifier = self._identifiers(sync)[sync.object]
-            is_key = self._is_key(sync.object, name)
-            matched = match_by_field(
-                self._client, sync, identifier, is_key=is_key, changes=changes, parents=self._parents(sync)
-            )
-        yield from self._write(sync, matched)
+            yield from self._write(sync, matched)
+
+    def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome]:
+        """Read what the jobs of a batch did, once they have ended; a job that never began is aborted."""
+
+        def updates() -> Sequence[Row]:
+            return self._matched(sync, changes).updates
+
+        yield from self._bulk.resume(sync, job, changes, self._identifier(sync), updates)
 
     def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
         """By query, hundreds at a time; of a person the Contact first, and the one that a converted lead became."""
@@ -194,6 +232,24 @@ class Salesforce(Destination):
         usage = self._client.usage
         return None if usage is None else Allowance(usage.used, usage.allowed, self.settings.quota_reserve)
 
+    def _is_bulk(self, changes: Sequence[Change]) -> bool:
+        """Whether a batch is one for jobs: as large as only `cut` for a large plan makes them."""
+        return len(changes) > self.collections_max
+
+    def _matched(self, sync: Sync, changes: Sequence[Change]) -> Matched:
+        """The rows of a sync of one object."""
+        if ID in sync.match:
+            return match_by_id(sync, changes)
+        return match_by_field(
+            self._client,
+            sync,
+            self._identifier(sync),
+            is_key=self._is_key(sync.object, _match_name(sync)),
+            changes=changes,
+            parents=self._parents(sync),
+            whole=self._whole.find if self._is_bulk(changes) else None,
+        )
+
     def _push_people(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         """As `push`; who was converted or merged between look-up and write is looked up once more."""
         moved = []
@@ -215,13 +271,15 @@ class Salesforce(Destination):
     def _write(self, sync: Sync, matched: Matched) -> Iterator[Outcome]:
         """The outcomes that are known, and then those of the writes."""
         yield from matched.outcomes
-        # A score that arrives must not hand a lead to somebody else.
-        headers = {"Sforce-Auto-Assign": "FALSE"}
-        if self.settings.duplicate_rule_header:
-            headers["Sforce-Duplicate-Rule-Header"] = self.settings.duplicate_rule_header
+        # A score that arrives must not hand a lead to somebody else; jobs do not assign unless they are told to.
+        headers = {"Sforce-Auto-Assign": "FALSE", **_duplicate_rule(self.settings)}
         yield from write(self._client, update(headers), matched.updates)
         yield from write(self._client, upsert(sync.object, _match_name(sync), headers), matched.upserts)
         yield from write(self._client, create(headers), matched.creates)
+
+    def _identifier(self, sync: Sync) -> Identifier:
+        """How records of the one object are found; an Id needs no description. Raises as `_identifiers` does."""
+        return Identifier(ID) if ID in sync.match else self._identifiers(sync)[sync.object]
 
     def _identifiers(self, sync: Sync) -> Mapping[str, Identifier]:
         """Object → how its records are found. Raises DestinationUnusable when the match cannot be seen."""
@@ -258,6 +316,11 @@ class Salesforce(Destination):
             if name not in self._described:
                 self._described[name] = describe(self._client, name)
             return self._described[name]
+
+
+def _duplicate_rule(settings: SalesforceSettings) -> dict[str, str]:
+    header = settings.duplicate_rule_header
+    return {"Sforce-Duplicate-Rule-Header": header} if header else {}
 
 
 def _match_name(sync: Sync) -> str:

@@ -11,5 +11,10 @@ matching      which record each change is for, of one object
 person        the same where a record is a Contact or a Lead, also after a conversion
 reading       what records hold, read back by the hundreds
 comparing     whether what the service gives back is a value of ours
+csv_rows      records as lines of a bulk file, and its result files as rows
+jobs          what all jobs of Bulk API 2.0 have in common
+ingest        the steps of a job that writes, up to its result files
+bulk          a large batch as jobs, and what became of each row, in this process or a later one
+bulk_query    look-ups for a large batch with one query job
 checking      a mapping held against the org's own description
 """

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from requests.adapters import BaseAdapter
@@ -21,6 +21,8 @@ from destinations.salesforce_parts.login import TITLE, Login, Token
 from destinations.salesforce_parts.settings import SalesforceSettings
 from syncer.errors import DestinationUnusable, ServiceUnavailable
 from syncer.transport import Transport
+
+T = TypeVar("T")
 
 NOWHERE = "instance.invalid"
 """The host that the library believes in; a name that can never resolve, should a request miss the door."""
@@ -76,6 +78,14 @@ class Refusal(Exception):
         return self.faults[0].message if self.faults else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A CSV file, or a piece of one, with the locator of the next piece."""
+
+    content: bytes
+    locator: str
+
+
 class _ExpiredError(Exception):
     """401, whatever its body looks like."""
 
@@ -125,17 +135,25 @@ class Client:
         An expired token is renewed once, and the request repeated once with all its headers. Raises Refusal,
         DestinationUnusable for a second 401 in a row or too near to the daily limit, and whatever the transport raises.
         """
-        if path.startswith(DATA):
+        # A job that is made will be looked at to its end; what begins nothing new is always asked for.
+        if path.startswith(DATA) or method == "POST":
             self._spare()
-        token = self._login.token()
-        try:
-            return self._ask(token, method, path, params, json, headers)
-        except _ExpiredError:
-            token = self._login.renewed(token)
-        try:
-            return self._ask(token, method, path, params, json, headers)
-        except _ExpiredError:
-            raise self._login.give_up() from None
+        return self._renewing(lambda token: self._ask(token, method, path, params, json, headers))
+
+    def upload(self, path: str, content: bytes) -> None:
+        """PUT of a CSV file. Raises as `call` does, and Refusal (status 200) when the answer is to no upload."""
+        headers = {"Content-Type": "text/csv; charset=UTF-8"}
+        answer = self._renewing(lambda token: self._send(token, "PUT", path, headers, data=content))
+        if answer.status_code != requests.codes.created:
+            raise Refusal(200, ())
+
+    def table(self, path: str, **params: str) -> Table:
+        """GET of a CSV file. Raises as `call` does, and Refusal (status 200) when it is none."""
+        answer = self._renewing(lambda token: self._send(token, "GET", path, {"Accept": "text/csv"}, params=params))
+        if answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "text/csv":
+            raise Refusal(200, ())
+        locator = answer.headers.get("Sforce-Locator", "")
+        return Table(answer.content, "" if locator == "null" else locator)
 
     def read(self, call: str, path: str, **params: str) -> dict[str, Any]:
         """GET of something that is an object. Raises Refusal, ServiceUnavailable when it is something else.
@@ -170,6 +188,17 @@ class Client:
             sentence = SENTENCES.get(status, "Run `syncer check` to see what it dislikes.")
         return DestinationUnusable(f"{TITLE} refused a request ({status}, {code}). {sentence}")
 
+    def _renewing(self, ask: Callable[[Token], T]) -> T:
+        token = self._login.token()
+        try:
+            return ask(token)
+        except _ExpiredError:
+            token = self._login.renewed(token)
+        try:
+            return ask(token)
+        except _ExpiredError:
+            raise self._login.give_up() from None
+
     def _ask(
         self,
         token: Token,
@@ -189,6 +218,23 @@ class Client:
         except (ValueError, TypeError):
             # Success by its status, but the body is no JSON, or JSON without a length.
             raise Refusal(200, ()) from None
+
+    def _send(
+        self, token: Token, method: str, path: str, headers: Mapping[str, str], **options: Any
+    ) -> requests.Response:
+        """A request whose body or answer is no JSON, which the library's own call cannot make."""
+        library = self._library(token)
+        whole = {**library.headers, **headers}
+        answer: requests.Response = library.session.request(method, library.base_url + path, headers=whole, **options)
+        if answer.status_code == requests.codes.unauthorized:
+            raise _ExpiredError
+        if not answer.ok:
+            try:
+                found = faults(answer.json())
+            except ValueError:
+                found = ()
+            raise Refusal(answer.status_code, found)
+        return answer
 
     def _library(self, token: Token) -> Salesforce:
         if getattr(self._local, "token", None) is not token:

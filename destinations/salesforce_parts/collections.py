@@ -184,7 +184,7 @@ def _refused_whole(client: Client, refusal: Refusal, piece: Sequence[Row]) -> It
         return
     yield from (deferred(row.change, refusal.code, refusal.message) for row in piece)
     if decision is Decision.FIELD:
-        raise _unmapped(refusal.faults[0], piece) from None
+        raise unmapped(refusal.faults[0], piece) from None
     raise client.unusable(refusal) from None
 
 
@@ -199,7 +199,7 @@ def _item_by_item(client: Client, answer: Any, piece: Sequence[Row]) -> Iterator
         outcome, fault = _outcome(row, item)
         if fault is not None:
             is_field = DECISIONS[fault.code] is Decision.FIELD
-            stop = stop or (_unmapped(fault, [row]) if is_field else client.unusable(Refusal(200, (fault,))))
+            stop = stop or (unmapped(fault, [row]) if is_field else client.unusable(Refusal(200, (fault,))))
         yield outcome
     if stop is not None:
         raise stop
@@ -241,7 +241,8 @@ def _named(found: Sequence[Fault], piece: Sequence[Row]) -> list[str]:
     return sorted(ours & words)
 
 
-def _unmapped(fault: Fault, piece: Sequence[Row]) -> DestinationUnusable:
+def unmapped(fault: Fault, piece: Sequence[Row]) -> DestinationUnusable:
+    """The error for a field that nobody may write, whatever the record."""
     names = ", ".join(_named([fault], piece)) or "a field"
     kinds = {str(row.record["attributes"]["type"]): None for row in piece}
     # The words of the error tell which, where records of two objects went together.

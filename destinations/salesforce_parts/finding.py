@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from destinations.salesforce_parts.client import Client, Refusal
 from destinations.salesforce_parts.collections import DECISIONS, Decision
@@ -16,6 +16,12 @@ from syncer.errors import DestinationUnusable
 QUERY_TIMEOUT = "QUERY_TIMEOUT"
 HALVED_MIN = 50
 """Values of a query that is worth asking in halves; where fewer take too long, it is not their number."""
+
+
+Whole: TypeAlias = Callable[
+    [str, Identifier, Sequence[Lookup], Sequence[str], bool | None], dict[str, list[Mapping[str, Any]]] | None
+]
+"""Object, identifier, look-ups, fields besides, and which leads → folded value → records; see `bulk_query`."""
 
 
 @dataclass(slots=True)
@@ -36,18 +42,25 @@ def look_up(
     *,
     fields: Sequence[str] = (),
     is_converted: bool | None = False,
+    whole: Whole | None = None,
 ) -> Found:
     """The records for each key's value; options as those of `lookups`. What takes too long is asked in halves.
 
+    `whole` is asked first for what many look-ups would find. It answers None when they are to be asked after all.
+
     Raises DestinationUnusable when no later run could do better, and whatever the client raises.
     """
-    records: dict[str, list[Mapping[str, Any]]] = {}
     refused: dict[str, Refusal] = {}
 
     def queries(texts: Iterable[str]) -> list[Lookup]:
         return lookups(object_name, identifier, texts, fields=fields, is_converted=is_converted)
 
     waiting = queries(wanted.values())
+    records = whole(object_name, identifier, waiting, fields, is_converted) if whole else None
+    if records is None:
+        records = {}
+    else:
+        waiting.clear()
     while waiting:
         lookup = waiting.pop(0)
         try:

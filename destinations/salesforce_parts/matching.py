@@ -9,7 +9,7 @@ from typing import Any
 
 from destinations.salesforce_parts.client import Client, Refusal
 from destinations.salesforce_parts.collections import Row, record
-from destinations.salesforce_parts.finding import look_up
+from destinations.salesforce_parts.finding import Whole, look_up
 from destinations.salesforce_parts.soql import ID, LEAD, Identifier, id_key
 from syncer.change import Change, Outcome, Value, accepted, deferred, rejected
 from syncer.mapping import Sync
@@ -46,10 +46,12 @@ def match_by_field(
     is_key: bool,
     changes: Sequence[Change],
     parents: Sequence[str] = (),
+    whole: Whole | None = None,
 ) -> Matched:
     """Rows of a sync that matches by another field; `is_key` says that records can be upserted by it.
 
-    `parents` are the fields that name the account of a record, to be asked for in look-ups.
+    `parents` are the fields that name the account of a record, to be asked for in look-ups; `whole` is as `look_up`
+    has it.
 
     Raises DestinationUnusable, and whatever the client raises.
     """
@@ -62,7 +64,7 @@ def match_by_field(
         else:
             sought.append(change)
     absent = []
-    for change, records in _looked_up(client, sync, identifier, sought, matched, parents=parents):
+    for change, records in _looked_up(client, sync, identifier, sought, matched, whole, parents=parents):
         if len(records) == 1:
             matched.updates.append(row_for(sync.object, change, change.fields, records[0]))
         elif records:
@@ -75,7 +77,7 @@ def match_by_field(
         else:
             matched.outcomes.append(missing(sync, change))
     if sync.object == LEAD:
-        absent = _unconverted(client, sync, identifier, absent, matched)
+        absent = _unconverted(client, sync, identifier, absent, matched, whole)
     matched.creates += [Row(change, _keyed(sync, identifier, change)) for change in absent]
     matched.updates.sort(key=togetherness)
     return matched
@@ -133,13 +135,14 @@ def _looked_up(
     identifier: Identifier,
     changes: Sequence[Change],
     matched: Matched,
+    whole: Whole | None,
     *,
     parents: Sequence[str] = (),
     is_converted: bool = False,
 ) -> list[tuple[Change, list[Mapping[str, Any]]]]:
     """Each change with its records. Changes whose look-up is to be asked again later are told apart."""
     wanted = {change.key: change.match[identifier.name] for change in changes}
-    found = look_up(client, sync.object, identifier, wanted, fields=parents, is_converted=is_converted)
+    found = look_up(client, sync.object, identifier, wanted, fields=parents, is_converted=is_converted, whole=whole)
     matched.outcomes += [
         unanswered(change, found.refused[change.key]) for change in changes if change.key in found.refused
     ]
@@ -147,11 +150,16 @@ def _looked_up(
 
 
 def _unconverted(
-    client: Client, sync: Sync, identifier: Identifier, changes: Sequence[Change], matched: Matched
+    client: Client,
+    sync: Sync,
+    identifier: Identifier,
+    changes: Sequence[Change],
+    matched: Matched,
+    whole: Whole | None,
 ) -> list[Change]:
     """The changes that may become new leads: a person whose lead was converted is a contact, and no lead again."""
     fresh = []
-    for change, records in _looked_up(client, sync, identifier, changes, matched, is_converted=True):
+    for change, records in _looked_up(client, sync, identifier, changes, matched, whole, is_converted=True):
         if records:
             message = f"The {LEAD} with {_told(change)} was converted, so none is created. Map Contact to reach it."
             matched.outcomes.append(rejected(change, "converted", message))

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from syncer.destination import DestinationSettings
+from syncer.mapping import seconds_of
 from syncer.transport import is_loopback
 
 NEEDS = {
@@ -50,6 +51,30 @@ class SalesforceSettings(DestinationSettings):
         pattern=r"^[\x20-\x7e]+$",
         description="Sent as Sforce-Duplicate-Rule-Header on writes, as `allowSave=true`; left out, nothing is sent.",
     )
+
+    bulk_from: int = Field(
+        default=2_000,
+        ge=1,
+        description="Planned changes from which Bulk API 2.0 is used, where that needs fewer requests.",
+    )
+    bulk_patience: int | str = Field(
+        default="4h",
+        description="How long a run waits for a bulk job: seconds, or a span as `90m`. Never ends the job.",
+    )
+
+    @property
+    def bulk_patience_seconds(self) -> float:
+        """`bulk_patience` in seconds."""
+        return self.bulk_patience if isinstance(self.bulk_patience, int) else seconds_of(self.bulk_patience)
+
+    @field_validator("bulk_patience")
+    @classmethod
+    def _patience(cls, given: int | str) -> int | str:
+        if isinstance(given, str):
+            seconds_of(given)
+        elif given < 1:
+            raise ValueError("needs at least one second")
+        return given
 
     @field_validator("login_url")
     @classmethod

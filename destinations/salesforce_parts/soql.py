@@ -87,10 +87,8 @@ def lookups(
     `fields` are asked for besides. Of leads they find only those that are not converted yet, those that are, or (None)
     both.
     """
-    # A converted lead cannot be written, and its person lives on as a contact.
-    is_halved = object_name == LEAD and is_converted is not None
-    rest = f" AND {IS_CONVERTED} = {str(is_converted).lower()}" if is_halved else ""
-    selected = ", ".join(dict.fromkeys((ID, identifier.name, *fields)))
+    rest = _of_leads(object_name, is_converted=is_converted)
+    selected = _selected(identifier, fields)
 
     def soql(values: Iterable[str | int | float]) -> str:
         return format_soql(
@@ -122,6 +120,27 @@ def lookups(
     if piece:
         cut()
     return found
+
+
+def whole_object(
+    object_name: str, identifier: Identifier, fields: Sequence[str], *, is_converted: bool | None
+) -> tuple[str, str]:
+    """The query for every record of the object that has a value in this field, and the one for their number.
+
+    Arguments are as those of `lookups`.
+    """
+    rest = f"FROM {object_name} WHERE {identifier.name} != null{_of_leads(object_name, is_converted=is_converted)}"
+    return f"SELECT {_selected(identifier, fields)} {rest}", f"SELECT COUNT() {rest}"
+
+
+def _selected(identifier: Identifier, fields: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys((ID, identifier.name, *fields)))
+
+
+def _of_leads(object_name: str, *, is_converted: bool | None) -> str:
+    # A converted lead cannot be written, and its person lives on as a contact.
+    is_halved = object_name == LEAD and is_converted is not None
+    return f" AND {IS_CONVERTED} = {str(is_converted).lower()}" if is_halved else ""
 
 
 def find(client: Client, identifier: Identifier, lookup: Lookup) -> dict[str, list[Mapping[str, Any]]]:

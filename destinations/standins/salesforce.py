@@ -1,4 +1,4 @@
-"""A strict stand-in of Salesforce: tokens, describe, queries, single records, Collections.
+"""A strict stand-in of Salesforce: tokens, describe, queries, single records, Collections, and Bulk API 2.0.
 
 What no public document settles is a switch on the instance. The standard fields in `salesforce_fields.json` are
 tabulated from traffic recorded in github.com/grouparoo/grouparoo (commit a453a40b16fbb8a9ab7a32b16a003fecb89e7bde),
@@ -16,6 +16,8 @@ from itertools import pairwise
 from typing import Any
 
 from destinations.standins.salesforce_parts import soql
+from destinations.standins.salesforce_parts.bulk import BATCHES_ALLOWED, IngestDoor
+from destinations.standins.salesforce_parts.bulk_query import JOBS_ALLOWED, QueryDoor
 from destinations.standins.salesforce_parts.org import Org
 from destinations.standins.salesforce_parts.schema import ObjectType, RecordError, RequestError
 from destinations.standins.salesforce_parts.tokens import TokenDoor
@@ -67,6 +69,8 @@ class SalesforceStandIn(StandIn):
         """How many answers the next Collections calls lack at their end."""
         self.meanwhile: Callable[[], object] | None = None
         """What somebody else does just before the next Collections call is applied; once."""
+        self.ingest = IngestDoor(self.org, self._is_key)
+        self.bulk_query = QueryDoor(self.org)
         self._pages: dict[str, tuple[list[dict[str, Any]], int]] = {}
         for name in TABLES:
             self._add_score_fields(name)
@@ -171,8 +175,11 @@ class SalesforceStandIn(StandIn):
     def _route(self, request: Request, parts: list[str]) -> Answer:
         match request.method, *parts:
             case ["GET", "limits"]:
-                left = self.requests_allowed - self.requests_used
-                return Answer(200, {"DailyApiRequests": {"Max": self.requests_allowed, "Remaining": left}})
+                return Answer(200, self._limits())
+            case [_, "jobs", "ingest", *rest]:
+                return self.ingest.answer(request, rest)
+            case [_, "jobs", "query", *rest]:
+                return self.bulk_query.answer(request, rest)
             case ["GET", "query"]:
                 return self._query(request)
             case ["GET", "query", locator]:
@@ -201,6 +208,14 @@ class SalesforceStandIn(StandIn):
                 raise RequestError(405, "METHOD_NOT_ALLOWED", f"HTTP Method '{method}' not allowed.")
         raise _not_found()
 
+    def _limits(self) -> dict[str, dict[str, int]]:
+        used = {
+            "DailyApiRequests": (self.requests_allowed, self.requests_used),
+            "DailyBulkApiBatches": (BATCHES_ALLOWED, self.ingest.batches_used),
+            "DailyBulkV2QueryJobs": (JOBS_ALLOWED, self.bulk_query.used),
+        }
+        return {name: {"Max": most, "Remaining": most - count} for name, (most, count) in used.items()}
+
     def _kind(self, name: str) -> ObjectType:
         if name not in self.org.objects:
             raise _not_found()
@@ -222,6 +237,8 @@ class SalesforceStandIn(StandIn):
             raise RequestError(400, "INVALID_TYPE", f"sObject type '{query.object_name}' is not supported.")
         kind = self.org.objects[query.object_name]
         found = query.run(kind, self.org)
+        if query.is_count:
+            return Answer(200, {"totalSize": len(found), "done": True, "records": []})
         for record in found:
             address = f"/services/data/v66.0/sobjects/{kind.name}/{record['Id']}"
             record["attributes"] = {"type": kind.name, "url": address}
@@ -318,9 +335,7 @@ class SalesforceStandIn(StandIn):
         return Answer(200, answers[: len(answers) - self.answers_cut])
 
     def _upsert_collection(self, request: Request, kind: ObjectType, field: str) -> Answer:
-        rule = kind.fields.get(field)
-        is_key = rule is not None and (rule["externalId"] or field == "Id" or (self.email_is_key and rule["idLookup"]))
-        if not is_key:
+        if not self._is_key(kind, field):
             raise RequestError(
                 404, "NOT_FOUND", f"Provided external ID field does not exist or is not accessible: {field}"
             )
@@ -348,6 +363,11 @@ class SalesforceStandIn(StandIn):
             return {"id": record_id, "success": True, "errors": [], "created": not found}
 
         return self._collection(request, upsert)
+
+    def _is_key(self, kind: ObjectType, field: str) -> bool:
+        """Whether records can be upserted by this field, with Collections and in jobs."""
+        rule = kind.fields.get(field)
+        return bool(rule and (rule["externalId"] or field == "Id" or (self.email_is_key and rule["idLookup"])))
 
     def _update_collection(self, request: Request) -> Answer:
         counts = Counter(str(record.get("id", ""))[:15] for record in _records(request))

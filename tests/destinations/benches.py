@@ -220,6 +220,7 @@ class SalesforceBench(StandInBench):
     }
     needed: ClassVar[Mapping[str, str]] = {"LastName": "Lovelace"}
     characters_max: ClassVar[int] = 128
+    adapter_type: ClassVar[type[Salesforce]] = Salesforce
     secrets: ClassVar[Sequence[str]] = ("client-secret-of-the-kit",)
 
     def __init__(self, standin: SalesforceStandIn) -> None:
@@ -231,7 +232,7 @@ class SalesforceBench(StandInBench):
 
     def adapter(self, transport: Transport) -> Destination:
         settings = SalesforceSettings.model_validate(tomllib.loads(self.standin.settings()))
-        return Salesforce("salesforce", settings, transport)
+        return self.adapter_type("salesforce", settings, transport)
 
     def put(self, number: int, fields: Mapping[str, Value]) -> None:
         self.standin.put("Contact", LastName=f"Person {number}", **{self.identifier: self.who(number)}, **fields)
@@ -286,3 +287,30 @@ class SalesforcePersonBench(SalesforceByEmailBench):
     def held(self, number: int) -> Mapping[str, Any] | None:
         records = [*self.standin.records("Contact"), *self.standin.records("Lead")]
         return next((record for record in records if record[self.identifier] == self.who(number)), None)
+
+
+class BulkSalesforce(Salesforce):
+    """Writes through jobs, however few the changes are."""
+
+    collections_max: ClassVar[int] = 0
+
+
+class SalesforceBulkBench(SalesforceBench):
+    """Contacts at Salesforce through jobs. What writes is the request that lets a job begin, and nothing before it."""
+
+    adapter_type: ClassVar[type[Salesforce]] = BulkSalesforce
+
+    def __init__(self, standin: SalesforceStandIn) -> None:
+        super().__init__(standin)
+        standin.ingest.delay = 0
+
+    def answer_short(self) -> bool:
+        self.standin.ingest.results_cut = 1
+        return True
+
+    def is_write(self, request: Request) -> bool:
+        is_close = request.method == "PATCH" and b"UploadComplete" in request.body
+        return is_close or request.path.endswith(("Results", "records"))
+
+    def writes(self) -> Sequence[bytes]:
+        return [exchange.request.body for exchange in self.standin.log if exchange.request.path.endswith("/batches")]

@@ -18,6 +18,7 @@ from tests.destinations.benches import (
     OrbitTagBench,
     OrbitTellingBench,
     SalesforceBench,
+    SalesforceBulkBench,
     SalesforceByEmailBench,
     SalesforcePersonBench,
 )
@@ -84,3 +85,11 @@ class TestSalesforcePerson(AdapterTests):
         standin = SalesforceStandIn()
         with Server({"": standin}):
             yield SalesforcePersonBench(standin)
+
+
+class TestSalesforceBulk(AdapterTests):
+    @pytest.fixture
+    def bench(self) -> Iterator[Bench]:
+        standin = SalesforceStandIn()
+        with Server({"": standin}):
+            yield SalesforceBulkBench(standin)

@@ -62,7 +62,7 @@ class ObjectType:
     is_updateable: bool = True
     keeps_empty_text: bool = False
     """Whether an empty text stays one, or becomes null; no public document says it."""
-    modified: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+    modified: datetime.datetime = field(default_factory=lambda: now())
 
     def add(self, name: str, type_name: str, **properties: Any) -> None:
         """One more field, a custom one if its name says so; it can be written unless the properties differ."""
@@ -82,7 +82,7 @@ class ObjectType:
             fresh |= {"precision": 18, "scale": 2}
         choices = [_choice(text) for text in properties.pop("choices", ())]
         self.fields[name] = fresh | {"picklistValues": choices} | properties
-        self.modified = datetime.datetime.now(datetime.UTC)
+        self.modified = now()
 
     def is_key(self, name: str) -> bool:
         """Whether records are looked up by this field, for which the service keeps an index."""
@@ -161,8 +161,10 @@ class ObjectType:
         record = {
             name: False if rule["type"] == "boolean" else DEFAULTS.get(name) for name, rule in self.fields.items()
         }
-        now = instant_text(datetime.datetime.now(datetime.UTC))
-        return record | {name: now for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp") if name in record}
+        created = instant_text(now())
+        return record | {
+            name: created for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp") if name in record
+        }
 
 
 def standard_objects() -> dict[str, ObjectType]:
@@ -176,6 +178,11 @@ def standard_objects() -> dict[str, ObjectType]:
             fields[one["name"]] = dict.fromkeys(FLAGS, False) | zeros | one | {"picklistValues": choices}
         found[name] = ObjectType(name, described["keyPrefix"], fields)
     return found
+
+
+def now() -> datetime.datetime:
+    """This instant, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
 
 
 def instant_text(moment: datetime.datetime) -> str:

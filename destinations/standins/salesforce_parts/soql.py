@@ -45,6 +45,8 @@ class Query:
     order: str | None = None
     descending: bool = False
     limit: int | None = None
+    is_count: bool = False
+    """Whether only their number is asked for."""
 
     def run(self, kind: ObjectType, org: Org) -> list[dict[str, Any]]:
         """The org's records that match, with the selected fields and their attributes. Raises RequestError."""
@@ -102,12 +104,9 @@ class _Parser:
 
     def query(self) -> Query:
         self.word("SELECT")
-        fields = [self.take("name")]
-        while self.peek() == ("sign", ","):
-            self.tokens.popleft()
-            fields.append(self.take("name"))
+        fields = self.fields()
         self.word("FROM")
-        made = Query(fields, self.take("name"))
+        made = Query(fields or ["Id"], self.take("name"), is_count=not fields)
         if self.has("WHERE"):
             made.conditions.append(self.condition())
             while self.has("AND"):
@@ -123,6 +122,19 @@ class _Parser:
         if self.tokens:
             raise _malformed(f"unexpected token: {self.tokens[0][1]}")
         return made
+
+    def fields(self) -> list[str]:
+        """The names that are selected; none for COUNT()."""
+        fields = [self.take("name")]
+        if fields[0].upper() == "COUNT" and self.peek() == ("sign", "("):
+            self.tokens.popleft()
+            if self.take("sign") != ")":
+                raise _malformed("expecting a right parentheses")
+            return []
+        while self.peek() == ("sign", ","):
+            self.tokens.popleft()
+            fields.append(self.take("name"))
+        return fields
 
     def condition(self) -> Condition:
         name = self.take("name")

@@ -1,0 +1,132 @@
+"""Kill -9 at each step of a bulk job: the next run goes on with it, and no plain create is doubled."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from destinations.standins.salesforce import SalesforceStandIn
+from destinations.standins.server import Request, Server
+from tests.workplace import NO_BRAKES, Workplace, until
+
+ROWS = 1_500
+"""So many that a job needs fewer requests than 200 records each."""
+STEPS = 7
+"""Create, upload, close, a look, and three files of results."""
+CONTACTS = """
+[[sync]]
+name = "contacts"
+source = "people"
+key = "user_id"
+object = "Contact"
+match = { Email = "email" }
+missing = "create"
+
+[sync.fields]
+LastName = "user_id"
+Activation_Score__c = "score"
+"""
+
+
+class Org:
+    """Salesforce, and people of whom each night brings so many more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.service = SalesforceStandIn()
+        self.service.ingest.delay = 0
+        self.workplace = Workplace(folder)
+        self.workplace.sql("CREATE TABLE people(user_id VARCHAR, email VARCHAR, score DOUBLE)")
+        self.rows = 0
+
+    def grow(self) -> None:
+        """More people."""
+        rows = f"range({self.rows}, {self.rows + ROWS}) t(i)"
+        self.workplace.sql(f"INSERT INTO people SELECT 'u' || i, 'u' || i || '@example.com', i % 100 FROM {rows}")
+        self.rows += ROWS
+
+    def killed_at(self, step: int) -> None:
+        """A run that is killed when its so-many-th request about a job has arrived."""
+        arrived = 0
+
+        def when(request: Request) -> bool:
+            nonlocal arrived
+            arrived += "/jobs/ingest" in request.path
+            return arrived == step and "/jobs/ingest" in request.path
+
+        trouble = self.service.trouble("slow", when=when, seconds=0.3)
+        process = self.workplace.start("sync")
+        until(lambda: arrived >= step or not process.is_running, f"step {step} is never reached")
+        process.kill()
+        assert trouble.times == 0, "the run was over before it could be killed"
+        until(lambda: self.service.count == len(self.service.log), "a request is never handled")
+        self.service.troubles.clear()
+
+    def is_closed(self) -> bool:
+        """Whether a job was let go."""
+        return any(b"UploadComplete" in one.request.body for one in list(self.service.log))
+
+    def contacts(self) -> list[str]:
+        """Everybody's address, as often as there is a contact of them."""
+        return sorted(one["Email"] for one in self.service.records("Contact"))
+
+    def everybody(self) -> list[str]:
+        """Everybody's address, once."""
+        return sorted(f"u{number}@example.com" for number in range(self.rows))
+
+
+@pytest.fixture
+def org(tmp_path: Path) -> Iterator[Org]:
+    made = Org(tmp_path)
+    with Server({"": made.service}):
+        more = NO_BRAKES + "\n[delivery]\nwait_first = 0.01\nwait_max = 0.05\n"
+        made.workplace.write(
+            {"salesforce": made.service.settings() + "bulk_from = 1000\n"}, {"salesforce": CONTACTS}, more
+        )
+        yield made
+
+
+def test_a_job_that_is_killed_at_any_step_is_gone_on_with(org: Org) -> None:
+    """Whatever step a kill finds the job at, the next run ends with each person there once, and nothing left to do."""
+    for step in range(1, STEPS + 1):
+        org.grow()
+        org.killed_at(step)
+        result = org.workplace.run("sync", "--json")
+
+        assert 0 == result.code, f"step {step}: {result.out}{result.err}"
+        assert org.everybody() == org.contacts(), f"step {step}"
+        assert 0 == org.workplace.run("sync", "--json").sync["planned"], f"step {step}"
+    runs = org.workplace.journal("salesforce.contacts")
+
+    assert [] == [one for one in runs if one.planned != one.accepted + one.rejected + one.deferred + one.unsent]
+    # What the killed runs' jobs did is told of those runs once it is known.
+    assert org.rows == sum(one.accepted for one in runs)
+
+
+def test_a_job_that_was_closed_is_not_sent_again(org: Org) -> None:
+    """After a kill behind the close, the next run makes no job of its own: it reads what the first one did."""
+    org.grow()
+    org.killed_at(4)
+    org.service.log.clear()
+    result = org.workplace.run("sync", "--json")
+    made = [one for one in org.service.log if (one.request.method, one.request.path[-12:]) == ("POST", "/jobs/ingest")]
+
+    assert (0, 0, []) == (result.code, result.sync["planned"], made)
+
+
+def test_a_stop_leaves_the_job_to_the_next_run(org: Org) -> None:
+    """A signal while the service is at work ends the run at once; the next one takes the job up."""
+    org.grow()
+    org.service.ingest.delay = 10**6
+    process = org.workplace.start("sync")
+    until(lambda: org.is_closed(), "no job is closed")
+    process.signal(signal.SIGTERM)
+    stopped = process.end()
+    org.service.ingest.delay = 0
+    result = org.workplace.run("sync", "--json")
+
+    assert 1 == stopped.code
+    assert (0, 0) == (result.code, result.sync["planned"])
+    assert org.everybody() == org.contacts()

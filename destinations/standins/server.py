@@ -152,6 +152,9 @@ class StandIn(ABC):
         account_id, name, domain.
         """
 
+    def hurry(self) -> None:  # noqa: B027 - most have nothing to hurry.
+        """Have done at once what takes its time at the service, for people who look on; nothing does, by default."""
+
     def trouble(self, kind: Any, **options: Any) -> Trouble:
         """Order a fault; see `Trouble`."""
         made = Trouble(kind, **options)

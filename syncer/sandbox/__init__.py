@@ -54,6 +54,7 @@ def opened(port: int) -> Server:
         records = warehouse.records(path)
     for standin in made.values():
         standin.seed(*records)
+        standin.hurry()
     return server
 
 

@@ -11,6 +11,7 @@ import pytest
 from syncer import documents
 from syncer.change import Held, Wanted
 from syncer.config import load
+from syncer.destination import Destination
 from syncer.errors import DestinationUnusable, ServiceUnavailable
 from syncer.mapping import Sync
 from syncer.readback import adopt, verify
@@ -132,7 +133,7 @@ def test_nothing_is_known_when_the_reading_fails(stage: Stage) -> None:
 
 def test_destination_that_cannot_be_read_says_so(stage: Stage) -> None:
     """An adapter without `read` is told in one sentence."""
-    stage.adapter.read = Moody.read
+    stage.adapter.read = Destination.read
     with pytest.raises(DestinationUnusable, match="cannot be read back"):
         adopt(stage.engine, prepared(stage))
 

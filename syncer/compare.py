@@ -31,6 +31,7 @@ from syncer.differences import Differences, distance
 from syncer.errors import Problem, StateDamaged, UserError
 from syncer.mapping import SLOTS_MAX, Field
 from syncer.plan import Invalid, Plan, Slot, mapping_text
+from syncer.shifts import measure
 from syncer.state import Relation, StateFile, state_is_readable, stored_type, write_parquet
 
 INVALID_SHOWN_MAX = 1_000
@@ -363,15 +364,19 @@ class _Comparison:
                 plan.changed += n
         plan.sendable = plan.new + plan.changed + plan.rescored + plan.removed
         plan.unchanged = plan.rows - plan.invalid - plan.new - plan.changed - plan.rescored - parked_rows
+        # Neither what waits nor what is tried again: it was judged when it went first.
+        self.db.execute(
+            f"CREATE OR REPLACE TEMP VIEW moved AS SELECT l.* FROM {file} AS l "
+            "ANTI JOIN parked p ON p.key = l.key AND p.payload = l._payload WHERE _op = 2"
+        )
         turned = self._numbers(
             "SELECT "
             + ", ".join(
-                f"count(*) FILTER (_op = 2 AND _mask & {slot.bit} <> 0 "
+                f"count(*) FILTER (_mask & {slot.bit} <> 0 "
                 f"AND {sql.name(slot.column)} IS NULL AND b{slot.number} IS NOT NULL)"
                 for slot in self.slots
             )
-            # Neither what waits nor what is tried again: it was judged when it went first.
-            + f" FROM {file} AS l ANTI JOIN parked p ON p.key = l.key AND p.payload = l._payload"
+            + " FROM moved"
         )
         cleared = [(slot, n) for slot, n in zip(self.slots, turned, strict=True) if n]
         if cleared:
@@ -379,6 +384,9 @@ class _Comparison:
                 "SELECT " + ", ".join(f"count({sql.name(slot.column)})" for slot, _ in cleared) + " FROM state"
             )
             plan.cleared = {slot.name: (n, total) for (slot, n), total in zip(cleared, totals, strict=True)}
+        if plan.known and plan.changed:
+            # A re-score is meant to move values.
+            measure(self.db, plan, "(SELECT * FROM moved WHERE NOT _rescored)")
         if not self.only:
             # A row that is invalid tonight says nothing about why its record was refused.
             invalid = "SELECT key FROM desired WHERE _bad > 0 AND key IS NOT NULL UNION ALL SELECT key FROM twice"

@@ -8,7 +8,7 @@ The query is a pipe of four relations, one per decision:
     listed     the columns of the plan file, for the records that go
 
 In these relations oN is what the state has of slot N, cN the canonical value of the source, rN the number below
-its band, and nN the value that the destination should hold.
+its band, uN whether `map` did not know it, and nN the value that the destination should hold.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ class Differences:
         ]
         source = [f"c.f{place} AS c{slot.number}" for place, slot in enumerate(self.slots)]
         source += [f"c.r{place} AS r{slot.number}" for place, slot in enumerate(self.slots) if self._made(slot).raw]
+        source += [
+            f"c.u{place} AS u{slot.number}" for place, slot in enumerate(self.slots) if self._made(slot).unmapped
+        ]
         columns = [
             f"CASE WHEN c.key IS NULL THEN {REMOVED} WHEN o.key IS NULL OR {moved} THEN {NEW} ELSE {CHANGED} END _op",
             "coalesce(c.key, o.key) AS key",
@@ -118,8 +121,15 @@ class Differences:
         replaced = _bits((f"(_doubt & {slot.bit} <> 0 AND {self._is_other(slot)})", slot) for slot in self.slots)
         sure = "_sent & (~_doubt | _foreign)"
         is_moved = f"_is_moved_match OR (_op = {CHANGED} AND (_own & (({sure}) | {replaced})) <> 0)"
+        unmapped = _bits((f"u{slot.number}", slot) for slot in self.slots if self._made(slot).unmapped) or "0"
         columns = ["key", *matches, "_op::TINYINT AS _op", "_mask", "_sent", "_doubt", "_version", "_rescored"]
-        columns += [f"({is_moved}) AS _moved", *after, *before, *self._digests(matches)]
+        columns += [
+            f"({is_moved}) AS _moved",
+            f"(_mask & ({unmapped}))::BIGINT AS _unmapped",
+            *after,
+            *before,
+            *self._digests(matches),
+        ]
         goes = "_own <> 0" if self.canon.sync.removed != "delete" else f"(_own <> 0 OR _op = {REMOVED})"
         return f"SELECT {', '.join(columns)} FROM judged WHERE {goes}"
 

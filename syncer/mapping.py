@@ -26,14 +26,43 @@ class _Strict(BaseModel):
 
 
 class Brakes(_Strict):
-    """Limits that hold a plan before anything is sent. Shares are of 1; `max_age` is text like `36h`."""
+    """Limits that hold a plan before anything is sent. Shares are of 1; `max_age` is text like `36h`.
+
+    A spread is the standard deviation of a field's accepted values, or a tenth of their mean, or a twentieth of their
+    range, whichever is most.
+    """
 
     changed_max: float = Setting(default=0.30, ge=0, le=1, description="Share of known records that a run may change.")
     removed_max: float = Setting(default=0.05, ge=0, le=1, description="Share of known records that a run may remove.")
     cleared_max: float = Setting(
         default=0.05, ge=0, le=1, description="Share of a field's values that a run may turn null."
     )
-    known_min: int = Setting(default=100, ge=0, description="Known records below which no share applies.")
+    unmapped_max: float = Setting(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of a field's values that a run may replace by `default` because `map` does not know them.",
+    )
+    bands_moved_max: float = Setting(
+        default=0.20, ge=0, le=1, description="Share of known records that a run may move to another band of a field."
+    )
+    mean_shift_max: float = Setting(
+        default=0.5, ge=0, description="How far a run may move the mean of a field, in spreads of its accepted values."
+    )
+    quantile_shift_max: float = Setting(
+        default=0.5,
+        ge=0,
+        description="How far a run may move the 10th percentile, the median or the 90th of a field, in such spreads.",
+    )
+    edge_share_max: float = Setting(
+        default=0.20, ge=0, le=1, description="Growth of the share of exact 0, or of exact 100, among a field's values."
+    )
+    invalid_max: float = Setting(
+        default=0.20, ge=0, le=1, description="Share of the source's rows that may be invalid."
+    )
+    known_min: int = Setting(
+        default=100, ge=0, description="Known records (rows, for invalid_max) below which no share or shift applies."
+    )
     max_age: str | None = Setting(
         default="36h", description="Age of the source table above which a run is held as stale."
     )
@@ -51,6 +80,12 @@ class BrakeChanges(_Strict):
     changed_max: float | None = Setting(default=None, ge=0, le=1)
     removed_max: float | None = Setting(default=None, ge=0, le=1)
     cleared_max: float | None = Setting(default=None, ge=0, le=1)
+    unmapped_max: float | None = Setting(default=None, ge=0, le=1)
+    bands_moved_max: float | None = Setting(default=None, ge=0, le=1)
+    mean_shift_max: float | None = Setting(default=None, ge=0)
+    quantile_shift_max: float | None = Setting(default=None, ge=0)
+    edge_share_max: float | None = Setting(default=None, ge=0, le=1)
+    invalid_max: float | None = Setting(default=None, ge=0, le=1)
     known_min: int | None = Setting(default=None, ge=0)
     max_age: str | None = None
 

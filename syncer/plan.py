@@ -9,6 +9,7 @@ re-scored ones, each by key), last the parked records, which are only listed. It
     _sent, _doubt        bits of the state before this plan
     _version, _rescored  the row's version, and whether the change is a re-score
     _moved               an accepted value differs now, or the match moved: what the brake on changes counts
+    _unmapped            bit per slot: the fields in the mask that `default` stands for, as `map` does not know theirs
     _parked              true for a record that is parked and not due
     _payload             digest of what made the record go; equal payloads are equally refused
     _row                 digest of the whole change
@@ -90,6 +91,45 @@ class Cost:
     way: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """Where a share of a field's values ends, before a plan and after it.
+
+    `low` and `high` are where slightly smaller and larger shares ended before: so far a quantile moves by itself when
+    values lie in heaps.
+    """
+
+    share: float
+    before: float
+    low: float
+    high: float
+    after: float
+
+    @property
+    def distance(self) -> float:
+        """How far it is beyond where it moves by itself."""
+        return max(0.0, self.low - self.after, self.after - self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How a plan would move the accepted values of one numeric field.
+
+    Counted are known records with a value before and after. New ones have nothing to be compared with, values that
+    turn null have a brake of their own, and re-scored records are meant to move.
+    """
+
+    values: int
+    """Accepted values that are not null."""
+    spread: float
+    """What is little for this field; 0 when all of its values are 0."""
+    mean_before: float
+    mean_after: float
+    edges: tuple[tuple[int, int, int], ...]
+    """(0 or 100, how many values are exactly that, how many would be)."""
+    quantiles: tuple[Quantile, ...] = ()
+
+
 @dataclass(slots=True)
 class Plan:
     """What a run would send, or sends. Counts are of rows of the source, except `removed`."""
@@ -117,6 +157,12 @@ class Plan:
     digest: str = ""
     cleared: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Field → (values that would turn null, values that are not null now), where the first is not 0."""
+    unmapped: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Field → (values that `default` would replace, as `map` does not know the new one; values now), likewise."""
+    bands_moved: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Banded field → (known records that would have another band, records whose band is known), likewise."""
+    shifts: dict[str, Shift] = field(default_factory=dict)
+    """Numeric field → how its values would move, where any does."""
     invalid_rows: list[Invalid] = field(default_factory=list)
     """The first of them; `invalid` counts all."""
     holds: list[Hold] = field(default_factory=list)

@@ -10,13 +10,15 @@ import pytest
 
 from syncer.brakes import judge
 from syncer.mapping import Brakes, Sync
-from syncer.plan import Hold, Plan
+from syncer.plan import Hold, Plan, Quantile, Shift
 from tests.engine.stage import field
 
 NOW = datetime.datetime(2026, 3, 1, 6, tzinfo=datetime.UTC)
 
 
-def holds(plan: dict[str, Any], *, age_hours: float | None = 1, **brakes: Any) -> list[Hold]:
+def holds(
+    plan: dict[str, Any], *, age_hours: float | None = 1, is_sensitive: bool = False, **brakes: Any
+) -> list[Hold]:
     """What holds a plan of these numbers."""
     sync = Sync(
         name="memory.people",
@@ -25,7 +27,7 @@ def holds(plan: dict[str, Any], *, age_hours: float | None = 1, **brakes: Any) -
         key="user_id",
         object="person",
         match={"id": "user_id"},
-        fields=(field("x"),),
+        fields=(field("x", sensitive=is_sensitive),),
         brakes=Brakes(),
         file=Path("memory.toml"),
     )
@@ -33,9 +35,41 @@ def holds(plan: dict[str, Any], *, age_hours: float | None = 1, **brakes: Any) -
     return judge(Plan(sync, Path("plan"), (), **plan), Brakes(**brakes), modified, NOW)
 
 
+def shift(
+    mean: float = 50.0, zeros: int = 0, median: float = 50.0, *, values: int = 1000, spread: float = 20.0
+) -> dict[str, Any]:
+    """A plan that moves the values of x from a mean of 50, none at 0, and a median of 50 between 45 and 55."""
+    quantiles = (Quantile(0.1, 20, 15, 25, 20), Quantile(0.5, 50, 45, 55, median))
+    moved = Shift(values, spread, 50.0, mean, ((0, 0, zeros), (100, 5, 5)), quantiles)
+    return {"rows": 1000, "known": 1000, "shifts": {"x": moved}}
+
+
 @pytest.mark.parametrize(
     ("plan", "brakes", "expected"),
     [
+        (shift(mean=60.0), {}, []),
+        (shift(mean=60.1), {}, ["mean_shift_max"]),
+        (shift(mean=39.9), {}, ["mean_shift_max"]),
+        (shift(mean=39.9), {"mean_shift_max": 2.0}, []),
+        (shift(mean=39.9, values=99), {}, []),
+        (shift(mean=39.9, spread=0.0), {}, []),
+        (shift(median=65.0), {}, []),
+        (shift(median=65.1), {}, ["quantile_shift_max"]),
+        (shift(median=34.9), {}, ["quantile_shift_max"]),
+        (shift(median=34.9), {"quantile_shift_max": 1.0}, []),
+        (shift(zeros=200), {}, []),
+        (shift(zeros=201), {}, ["edge_share_max"]),
+        (shift(zeros=201, values=99), {}, []),
+        (shift(zeros=201, spread=0.0), {}, ["edge_share_max"]),
+        ({"rows": 1000, "known": 1000, "bands_moved": {"x": (200, 1000)}}, {}, []),
+        ({"rows": 1000, "known": 1000, "bands_moved": {"x": (201, 1000)}}, {}, ["bands_moved_max"]),
+        ({"rows": 1000, "known": 1000, "bands_moved": {"x": (99, 99)}}, {}, []),
+        ({"rows": 1000, "known": 1000, "unmapped": {"x": (50, 1000)}}, {}, []),
+        ({"rows": 1000, "known": 1000, "unmapped": {"x": (51, 1000)}}, {}, ["unmapped_max"]),
+        ({"rows": 1000, "invalid": 200}, {}, []),
+        ({"rows": 1000, "invalid": 201}, {}, ["invalid_max"]),
+        ({"rows": 1000, "invalid": 201, "known": 1000}, {"invalid_max": 0.5}, []),
+        ({"rows": 99, "invalid": 90}, {}, []),
         ({"rows": 1000, "known": 1000, "moved": 300}, {}, []),
         ({"rows": 1000, "known": 1000, "moved": 301}, {}, ["changed_max"]),
         ({"rows": 1000, "known": 1000, "moved": 301}, {"changed_max": 1.0}, []),
@@ -90,6 +124,39 @@ def test_a_stale_source_holds(age_hours: float | None, max_age: str | None, expe
             1,
             "600 of 6,000 values of x would turn null: 10 %, and cleared_max is 5 %.",
         ),
+        (
+            {"rows": 10_000, "known": 10_000, "unmapped": {"x": (600, 6_000)}},
+            1,
+            (
+                "`map` does not know what 600 of 6,000 values of x have become, so `default` would stand for them: "
+                "10 %, and unmapped_max is 5 %."
+            ),
+        ),
+        (
+            {"rows": 10_000, "known": 10_000, "bands_moved": {"x": (5_000, 9_000)}},
+            1,
+            "5,000 of 9,000 known records would move to another band of x: 55.56 %, and bands_moved_max is 20 %.",
+        ),
+        (
+            {"rows": 4_000, "invalid": 1_000},
+            1,
+            "1,000 of the source's 4,000 rows are invalid: 25 %, and invalid_max is 20 %.",
+        ),
+        (
+            shift(mean=5_000.0),
+            1,
+            "The mean of x would move from 50 to 5,000: 248 times its spread of 20, and mean_shift_max is 0.5.",
+        ),
+        (
+            shift(median=0.5),
+            1,
+            "The median of x would move from 50 to 0.5: 2.23 times its spread of 20, and quantile_shift_max is 0.5.",
+        ),
+        (
+            shift(zeros=900),
+            1,
+            "900 of 1,000 values of x would be exactly 0, 0 are now: 90 % more, and edge_share_max is 20 %.",
+        ),
         ({"rows": 0, "known": 10_000}, 1, "The source has no rows, and 10,000 records are known."),
         ({"rows": 0, "known": 1}, 1, "The source has no rows, and 1 record is known."),
         (
@@ -117,3 +184,12 @@ def test_a_hold_says_what_was_found_and_the_way_out(plan: dict[str, Any], age_ho
     )
 
     assert [f"{sentence} {way_out}"] == [hold.sentence for hold in holds(plan, age_hours=age_hours)]
+
+
+def test_a_sensitive_field_is_judged_and_not_quoted() -> None:
+    """Of a sensitive field the sentence says how far it moves, and neither a mean nor anybody's value."""
+    found = holds(shift(mean=5_000.0, median=7_777.0), is_sensitive=True)
+
+    assert ["The mean of x would move: 248 times its spread,", "The median of x would move: 386 times its spread,"] == [
+        hold.sentence.split(" and ")[0] for hold in found
+    ]

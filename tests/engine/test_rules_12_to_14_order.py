@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncer.mapping import Field
-from tests.engine.stage import Stage, deciding, field
+from tests.engine.stage import SHARES, Stage, deciding, field
 
 ONE = "user_id VARCHAR, x DOUBLE"
 SCORED = "user_id VARCHAR, x DOUBLE, v VARCHAR"
@@ -41,7 +41,7 @@ def test_a_rescore_is_counted_apart_and_not_held(stage: Stage) -> None:
 
 def test_people_who_change_in_a_rescore_do_not_hide(stage: Stage) -> None:
     """Ordinary changes are held by the brake also in the night of a re-score."""
-    stage.map(field("x"), version="v")
+    stage.map(field("x"), version="v", brakes=SHARES)
     scores(stage, "1")
     stage.run()
     scores(stage, "2", *range(80))

@@ -48,6 +48,7 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
         "known": plan.known,
         "counts": plan.counts,
         "nonfinite": plan.not_finite,
+        "later": plan.later,
         "requests": plan.cost.requests,
         "way": plan.cost.way or None,
         "bytes_read": plan.bytes_read,

@@ -184,6 +184,8 @@ class Sync(_Strict):
     """Name of a related object (`person`) = source column of its identifiers."""
     removed: Literal["keep", "clear", "delete"] = "keep"
     version: str | None = None
+    rescore_rate: int | None = None
+    """Re-scored records that one run sends at most; None for all of them."""
     fields: tuple[Field, ...]
     schedule: str | None = None
     """As written; what it means is `syncer.schedule`'s business."""

@@ -110,6 +110,11 @@ class SyncTable(_Strict):
     version: str | None = Setting(
         default=None, min_length=1, description="Source column; rows whose version moved are counted as re-scored."
     )
+    rescore_rate: int | None = Setting(
+        default=None,
+        ge=1,
+        description="Re-scored records that one run sends at most, after all others; the next runs send the rest.",
+    )
     schedule: Annotated[Schedule | None, BeforeValidator(_schedule, json_schema_input_type=str | Schedule)] = Setting(
         default=None, description="When it runs: a span as 15m, a cron text, or a table as [schedule] in the config."
     )
@@ -157,6 +162,12 @@ class SyncTable(_Strict):
             raise ValueError('`create_as` is for several objects and missing = "create"; take it out')
         elif self.create_as not in self.object:
             raise ValueError(f"`create_as` has to be one of {', '.join(self.object)}")
+        return self
+
+    @model_validator(mode="after")
+    def _paced(self) -> SyncTable:
+        if self.rescore_rate is not None and self.version is None:
+            raise ValueError("`rescore_rate` needs `version`: without it no record is known to be re-scored")
         return self
 
     @model_validator(mode="after")
@@ -289,6 +300,7 @@ def _syncs_of(
             relate=table.relate,
             removed=table.removed,
             version=table.version,
+            rescore_rate=table.rescore_rate,
             fields=tuple(field.model_copy(update={"name": name}) for name, field in table.fields.items()),
             schedule=_schedule_text(table.schedule, timezone),
             brakes=table.brakes.over(brakes),

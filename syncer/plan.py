@@ -178,6 +178,12 @@ class Plan:
     price: float | None = None
 
     @property
+    def later(self) -> int:
+        """How many of the re-scored records, which come last, the sync's `rescore_rate` leaves to the next runs."""
+        rate = self.sync.rescore_rate
+        return 0 if rate is None else max(0, self.rescored - rate)
+
+    @property
     def counts(self) -> dict[str, int]:
         """The counts of the JSON form."""
         return {
@@ -282,7 +288,7 @@ class Plan:
 
 def mapping_text(sync: Sync) -> str:
     """The mapping as one canonical text: equal mappings have equal texts, whatever the file looks like."""
-    facts = sync.model_dump(mode="json", exclude={"file", "schedule", "brakes"})
+    facts = sync.model_dump(mode="json", exclude={"file", "schedule", "brakes", "rescore_rate"})
     facts["fields"] = [
         {"name": one.name, **one.model_dump(mode="json", exclude_defaults=True)}
         for one in sorted(sync.fields, key=lambda one: one.name)

@@ -111,6 +111,17 @@ def test_new_records_show_values_only() -> None:
     assert ["  + u_1   score 41.0", "  + u_2   score 7.0"] == lines[3:5]
 
 
+def test_records_that_wait_for_the_next_runs_are_told() -> None:
+    """A re-score that is paced says how many of its records this run leaves to the next ones."""
+    told = [plan(changes=[change("u_1", score=(1, 2))], later=later) for later in (0, 1, 4_000)]
+
+    texts = [rendered(report.diff, {"syncs": [one]}) for one in told]
+
+    assert "rescore_rate" not in texts[0]
+    assert "  1 of the re-scored records waits for the next runs (rescore_rate)." in texts[1].splitlines()
+    assert "  4,000 of the re-scored records wait for the next runs (rescore_rate)." in texts[2].splitlines()
+
+
 def test_a_deleted_record_has_no_fields() -> None:
     """A removed record of a sync that deletes is a line with its key."""
     text = rendered(report.diff, {"syncs": [plan(changes=[change("u_1", "removed")])]})

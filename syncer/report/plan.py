@@ -53,6 +53,10 @@ def _one(sync: Document, console: Console, limit: int) -> None:
         many = words.counted(sync["nonfinite"], "number")
         verb = "is NaN or infinite and counts" if sync["nonfinite"] == 1 else "are NaN or infinite and count"
         console.print(Text(f"  {many} of the source {verb} as null.", "magenta"))
+    if sync.get("later"):
+        verb = "waits" if sync["later"] == 1 else "wait"
+        many = f"{words.number(sync['later'])} of the re-scored records {verb}"
+        console.print(Text(f"  {many} for the next runs (rescore_rate).", "dim"))
     for hold in sync.get("holds", []):
         hanging(console, Text(f"HELD by {words.printable(hold['brake'])}", "bold red"), hold["sentence"])
     if sync.get("holds"):

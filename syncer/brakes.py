@@ -48,9 +48,11 @@ def _records(plan: Plan, brakes: Brakes) -> Iterator[Hold]:
     """Shares of all known records."""
     if plan.known < max(brakes.known_min, 1):
         return
+    deleted = plan.removed if plan.sync.removed == "delete" else 0
     for brake, limit, number, verb in (
         ("changed_max", brakes.changed_max, plan.moved, "would change"),
         ("removed_max", brakes.removed_max, plan.removed, "would be removed"),
+        ("deleted_max", brakes.deletions_max, deleted, "would be deleted at the destination"),
     ):
         if (share := number / plan.known) > limit:
             noun = "record" if plan.known == 1 else "records"

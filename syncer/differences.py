@@ -20,15 +20,13 @@ from syncer import sql
 from syncer.canonical import Canon, Made, match_of
 from syncer.destination import Limits
 from syncer.mapping import Field
-from syncer.plan import Slot
-
-NEW, CHANGED, REMOVED = 1, 2, 3
+from syncer.plan import CHANGED, NEW, REMOVED, Slot
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What the query depends on; its relations `candidate`, `old`, `twice`, `taken`, `parked` and `only_keys` are
-    the comparison's."""
+    """What the query depends on; its relations `candidate`, `old`, `twice`, `taken`, `parked`, `absent`, `gone` and
+    `only_keys` are the comparison's."""
 
     canon: Canon
     limits: Limits
@@ -40,6 +38,14 @@ class Differences:
     """Versions whose re-score has been delivered whole."""
     is_restricted: bool
     """Only the records of `only_keys` are wanted."""
+
+    def gone(self) -> str:
+        """The records that are gone from the source and not removed yet, and for how many runs, this one counted."""
+        return (
+            f"WITH joined AS ({self._joined()}), settled AS ({self._settled()}), judged AS ({self._judged()}) "
+            "SELECT j.key, coalesce(a.runs, 0) + 1 AS runs FROM judged j LEFT JOIN absent a ON a.key = j.key "
+            f"WHERE _op = {REMOVED} AND {self._goes}"
+        )
 
     def query(self) -> str:
         """The plan's rows in the plan's order: the ordinary ones, the re-scored ones, the parked ones, each by key."""
@@ -130,8 +136,15 @@ class Differences:
             *before,
             *self._digests(matches),
         ]
-        goes = "_own <> 0" if self.canon.sync.removed != "delete" else f"(_own <> 0 OR _op = {REMOVED})"
+        goes = self._goes
+        if self.canon.sync.waits_for_the_gone:
+            waits = f"key IN (SELECT key FROM gone WHERE runs < {self.canon.sync.grace})"
+            goes += f" AND NOT (_op = {REMOVED} AND {waits})"
         return f"SELECT {', '.join(columns)} FROM judged WHERE {goes}"
+
+    @property
+    def _goes(self) -> str:
+        return "_own <> 0" if self.canon.sync.removed != "delete" else f"(_own <> 0 OR _op = {REMOVED})"
 
     # --- one field's part in them ------------------------------------------------------------------------------
 

@@ -34,6 +34,13 @@ class Brakes(_Strict):
 
     changed_max: float = Setting(default=0.30, ge=0, le=1, description="Share of known records that a run may change.")
     removed_max: float = Setting(default=0.05, ge=0, le=1, description="Share of known records that a run may remove.")
+    deleted_max: float = Setting(
+        default=0.01,
+        ge=0,
+        le=1,
+        description='Share of known records that a run may delete (removed = "delete"); left out, `removed_max` holds '
+        "deletions where it is set.",
+    )
     cleared_max: float = Setting(
         default=0.05, ge=0, le=1, description="Share of a field's values that a run may turn null."
     )
@@ -73,12 +80,19 @@ class Brakes(_Strict):
             seconds_of(self.max_age)
         return self
 
+    @property
+    def deletions_max(self) -> float:
+        """The limit of deletions: who has set one for removals has meant them too, until they get one of their own."""
+        is_meant = "removed_max" in self.model_fields_set and "deleted_max" not in self.model_fields_set
+        return self.removed_max if is_meant else self.deleted_max
+
 
 class BrakeChanges(_Strict):
     """The brakes that a sync sets for itself; what is left out comes from the config."""
 
     changed_max: float | None = Setting(default=None, ge=0, le=1)
     removed_max: float | None = Setting(default=None, ge=0, le=1)
+    deleted_max: float | None = Setting(default=None, ge=0, le=1)
     cleared_max: float | None = Setting(default=None, ge=0, le=1)
     unmapped_max: float | None = Setting(default=None, ge=0, le=1)
     bands_moved_max: float | None = Setting(default=None, ge=0, le=1)
@@ -183,6 +197,8 @@ class Sync(_Strict):
     relate: dict[str, str] = {}
     """Name of a related object (`person`) = source column of its identifiers."""
     removed: Literal["keep", "clear", "delete"] = "keep"
+    grace: int = 1
+    """Runs in a row in which a row has to be gone before it counts as removed."""
     version: str | None = None
     rescore_rate: int | None = None
     """Re-scored records that one run sends at most; None for all of them."""
@@ -204,6 +220,11 @@ class Sync(_Strict):
             if field.name == name:
                 return field
         raise KeyError(name)
+
+    @property
+    def waits_for_the_gone(self) -> bool:
+        """Whether a row that is gone is left alone for a while before it counts as removed."""
+        return self.removed != "keep" and self.grace > 1
 
     @property
     def objects(self) -> tuple[str, ...]:

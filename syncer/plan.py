@@ -29,6 +29,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 
 from syncer.change import Change, Kind, Value
@@ -37,7 +38,8 @@ from syncer.relations import is_relation, relation
 from syncer.relations import shown as shown_relation
 
 FORMAT = 1
-KINDS: dict[int, Kind] = {1: "new", 2: "changed", 3: "removed"}
+NEW, CHANGED, REMOVED = 1, 2, 3
+KINDS: dict[int, Kind] = {NEW: "new", CHANGED: "changed", REMOVED: "removed"}
 ROWS_AT_ONCE = 4_096
 HIDDEN = "•••"
 """Stands for a sensitive value wherever values are shown."""
@@ -144,6 +146,10 @@ class Plan:
     changed: int = 0
     rescored: int = 0
     removed: int = 0
+    waiting: int = 0
+    """Records that are gone from the source and not for so many runs as the sync's `grace` wants."""
+    gone: dict[str, int] = field(default_factory=dict)
+    """Key → in how many runs in a row it was gone, this one counted; of what is or will be removed, with a `grace`."""
     moved: int = 0
     """Records of which an accepted value differs now, or whose match moved; re-scored ones apart. For the brakes."""
     parked: int = 0
@@ -207,6 +213,14 @@ class Plan:
         for batch in pq.read_table(self.file, filters=wanted).to_batches():
             for _, change in self._of(batch, 0):
                 yield change
+
+    def deletions(self, limit: int) -> list[Change]:
+        """The first records that would be deleted at the destination, in order."""
+        if self.sync.removed != "delete" or not self.removed:
+            return []
+        wanted = (pc.field("_op") == REMOVED) & ~pc.field("_parked")
+        table = dataset.dataset(self.file).scanner(filter=wanted).head(limit)
+        return [change for batch in table.to_batches() for _, change in self._of(batch, 0)]
 
     def rows_of(self, lo: int, hi: int) -> Iterator[tuple[str, Change]]:
         """(payload, change) of the file's rows lo to hi; only a few thousand are in memory at once."""
@@ -288,7 +302,7 @@ class Plan:
 
 def mapping_text(sync: Sync) -> str:
     """The mapping as one canonical text: equal mappings have equal texts, whatever the file looks like."""
-    facts = sync.model_dump(mode="json", exclude={"file", "schedule", "brakes", "rescore_rate"})
+    facts = sync.model_dump(mode="json", exclude={"file", "schedule", "brakes", "rescore_rate", "grace"})
     facts["fields"] = [
         {"name": one.name, **one.model_dump(mode="json", exclude_defaults=True)}
         for one in sorted(sync.fields, key=lambda one: one.name)

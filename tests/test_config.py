@@ -71,6 +71,7 @@ def test_what_is_left_out_has_the_published_default(tmp_path: Path) -> None:
     assert {
         "changed_max": 0.30,
         "removed_max": 0.05,
+        "deleted_max": 0.01,
         "cleared_max": 0.05,
         "unmapped_max": 0.05,
         "bands_moved_max": 0.20,

@@ -22,6 +22,7 @@ NO_BRAKES = """
 [brakes]
 changed_max = 1.0
 removed_max = 1.0
+deleted_max = 1.0
 cleared_max = 1.0
 bands_moved_max = 1.0
 mean_shift_max = 1e9

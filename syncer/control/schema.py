@@ -41,6 +41,11 @@ STEPS = (
     """
     ALTER TABLE batch ADD COLUMN job TEXT;   -- work at the destination that outlives this process; see change.Job
     """,
+    """
+    -- Rows that are gone from the source and not removed yet, where a sync has a grace: in how many runs in a row.
+    CREATE TABLE gone(sync_id INTEGER NOT NULL, key TEXT NOT NULL, runs INTEGER NOT NULL,
+      PRIMARY KEY(sync_id, key)) WITHOUT ROWID;
+    """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
 

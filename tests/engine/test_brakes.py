@@ -29,10 +29,17 @@ def holds(
         match={"id": "user_id"},
         fields=(field("x", sensitive=is_sensitive),),
         brakes=Brakes(),
+        removed=plan.get("removal", "clear"),
         file=Path("memory.toml"),
     )
+    plan = {name: value for name, value in plan.items() if name != "removal"}
     modified = None if age_hours is None else NOW - datetime.timedelta(hours=age_hours)
     return judge(Plan(sync, Path("plan"), (), **plan), Brakes(**brakes), modified, NOW)
+
+
+def deleting(number: int) -> dict[str, Any]:
+    """A plan that deletes so many of 1,000 records."""
+    return {"rows": 1000 - number, "known": 1000, "removed": number, "removal": "delete"}
 
 
 def shift(
@@ -77,6 +84,14 @@ def shift(
         ({"rows": 1000, "known": 1000, "changed": 1000, "rescored": 1000, "new": 9000}, {}, []),
         ({"rows": 950, "known": 1000, "removed": 50}, {}, []),
         ({"rows": 949, "known": 1000, "removed": 51}, {}, ["removed_max"]),
+        (deleting(10), {}, []),
+        (deleting(11), {}, ["deleted_max"]),
+        (deleting(51), {}, ["removed_max", "deleted_max"]),
+        (deleting(51), {"removed_max": 0.1}, []),
+        (deleting(51), {"removed_max": 0.1, "deleted_max": 0.05}, ["deleted_max"]),
+        (deleting(51), {"removed_max": 0.02}, ["removed_max", "deleted_max"]),
+        (deleting(51), {"deleted_max": 1.0}, ["removed_max"]),
+        ({"rows": 99, "known": 99, "removed": 99, "removal": "delete"}, {}, []),
         ({"rows": 1000, "known": 1000, "cleared": {"x": (5, 100)}}, {}, []),
         ({"rows": 1000, "known": 1000, "cleared": {"y": (6, 100), "x": (1, 1)}}, {}, ["cleared_max", "cleared_max"]),
         ({"rows": 99, "known": 99, "moved": 99, "removed": 99, "cleared": {"x": (9, 9)}}, {}, []),
@@ -156,6 +171,11 @@ def test_a_stale_source_holds(age_hours: float | None, max_age: str | None, expe
             shift(zeros=900),
             1,
             "900 of 1,000 values of x would be exactly 0, 0 are now: 90 % more, and edge_share_max is 20 %.",
+        ),
+        (
+            deleting(20),
+            1,
+            "20 of 1,000 known records would be deleted at the destination: 2 %, and deleted_max is 1 %.",
         ),
         ({"rows": 0, "known": 10_000}, 1, "The source has no rows, and 10,000 records are known."),
         ({"rows": 0, "known": 1}, 1, "The source has no rows, and 1 record is known."),

@@ -239,6 +239,10 @@ def test_removals_and_clearings_are_held(stage: Stage) -> None:
     stage.run()
     people(stage, 94)
 
+    assert ["removed_max", "deleted_max"] == stage.plan().brakes
+
+    stage.map(removed="clear")
+
     assert ["removed_max"] == stage.plan().brakes
 
     people(stage, 100, "i >= 94", "NULL")

@@ -29,6 +29,7 @@ from syncer.files import Document, Spot
 from syncer.mapping import Brakes, Sync, seconds_of
 from syncer.mapping_files import Mappings, Written, check_name
 from syncer.mistakes import did_you_mean, one_of, problems_of, shown
+from syncer.ownership import refuse_shared_fields
 from syncer.schedule import Schedule
 from syncer.transport import Gate, Transport, is_loopback
 
@@ -321,7 +322,7 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         settings.schedule.timezone if settings else "UTC",
         folder,
     )
-    problems += mappings.problems
+    problems += [*mappings.problems, *refuse_shared_fields(mappings.written)]
     if document is not None:
         problems += _refusals(mappings, document, destinations, adapters)
     if problems or settings is None:

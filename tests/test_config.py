@@ -257,10 +257,11 @@ TWO = SOURCE + DESTINATION + DESTINATION.replace("destinations.paper]", 'destina
 
 def test_syncs_are_chosen_by_name_or_by_destination(tmp_path: Path) -> None:
     """No name means all; a destination means its syncs; each comes once, in the order of the files."""
+    other = MAPPING.format(destination="", name="a").split("\n\n", 1)[1].replace("score =", "other =")
     config = loaded(
         tmp_path,
         TWO,
-        b=MAPPING.format(destination="paper", name="z") + MAPPING.format(destination="", name="a").split("\n\n", 1)[1],
+        b=MAPPING.format(destination="paper", name="z") + other,
         a=MAPPING.format(destination="archive", name="people"),
     )
 

@@ -168,16 +168,19 @@ def test_values_that_are_all_the_same_have_a_spread(stage: Stage) -> None:
 def test_the_first_who_use_something_new_break_nothing(stage: Stage) -> None:
     """Where all have 0 there is nothing to measure with, and where nearly all have it the range is the measure."""
     stage.map(field("x"))
-    put(stage, [0.0] * 200)
+    stage.put("user_id VARCHAR, x DOUBLE")
+    stage.sql("INSERT INTO people SELECT 'u_' || i, 0 FROM range(1000) t(i)")
     stage.run()
-    put(stage, [9.0] * 5 + [0.0] * 195)
+    stage.sql("UPDATE people SET x = 9 WHERE user_id = 'u_7'")
 
     assert [] == stage.plan().brakes
 
     stage.run()
-    put(stage, [9.0] * 10 + [0.0] * 190)
+    stage.sql("UPDATE people SET x = 9 WHERE user_id LIKE 'u_7_'")
+    stage.sql("UPDATE people SET x = 9 WHERE user_id LIKE 'u_8_'")
+    seen = stage.plan()
 
-    assert [] == stage.plan().brakes
+    assert (20, 9 / 20, []) == (seen.plan.changed, seen.plan.shifts["x"].spread, seen.brakes)
 
 
 def test_a_record_that_gets_its_first_band_has_moved(stage: Stage) -> None:

@@ -61,7 +61,8 @@ class Made:
     """How one field's canonical value is made.
 
     `value` is its SQL; `wrong` holds (reason, condition, sentence) for values that cannot go out; `raw` is the number
-    below the bands, where a hysteresis needs it; `not_finite` is the condition of a NaN or an infinity.
+    below the bands, where a hysteresis needs it; `not_finite` is the condition of a NaN or an infinity; `unmapped` is
+    that of a value that `map` does not know and `default` stands for.
     """
 
     field: Field
@@ -70,6 +71,7 @@ class Made:
     raw: str | None
     not_finite: str | None
     wrong: tuple[tuple[str, str, str], ...]
+    unmapped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,9 @@ class Canon:
         return found
 
     def select(self, relation: str) -> str:
-        """SQL that gives canonical rows: key, m0…, _version, _bad, _not_finite, f0…, r0….
+        """SQL that gives canonical rows: key, m0…, _version, _bad, _not_finite, f0…, r0…, u0….
 
-        `f` and `r` are numbered by the field's place in the sync, not by its slot in the state.
+        `f`, `r` and `u` are numbered by the field's place in the sync, not by its slot in the state.
         """
         bad = " ".join(f"WHEN {condition} THEN {number}" for number, (_, condition, _) in enumerate(self.reasons, 1))
         odd = " + ".join(f"coalesce(({made.not_finite})::INTEGER, 0)" for made in self.fields if made.not_finite) or "0"
@@ -108,6 +110,7 @@ class Canon:
         columns += [f"({odd})::SMALLINT AS _not_finite"]
         columns += [f"{made.value} AS f{number}" for number, made in enumerate(self.fields)]
         columns += [f"{made.raw} AS r{number}" for number, made in enumerate(self.fields) if made.raw]
+        columns += [f"{made.unmapped} AS u{number}" for number, made in enumerate(self.fields) if made.unmapped]
         return f"SELECT {', '.join(columns)} FROM {relation} AS src"
 
 
@@ -219,7 +222,7 @@ def _made(field: Field, schema: pa.Schema, limits: Limits) -> Made:
     value, not_finite, wrong = _brought(field, expression, kind, base, wanted, limits)
     if field.digits is not None and wanted == "DOUBLE":
         value = f"(round({value}, {field.digits}) + 0.0)"
-    raw = None
+    raw = unmapped = None
     sql_type = wanted
     if field.bands:
         number = f"({value})::DOUBLE"
@@ -228,18 +231,20 @@ def _made(field: Field, schema: pa.Schema, limits: Limits) -> Made:
     if field.map:
         before = value
         value, sql_type = _mapped(field, value, sql_type)
+        unmapped = f"({before} IS NOT NULL AND {value} IS NULL)"
         if field.default is None:
             sentence = (
                 f"{field.column} holds a value that `map` of field {field.name} does not know; add it, or a `default`."
             )
-            wrong.append(("unmapped_value", f"{before} IS NOT NULL AND {value} IS NULL", sentence))
+            wrong.append(("unmapped_value", unmapped, sentence))
+            unmapped = None
     if field.default is not None:
         value = f"coalesce({value}, {_fitting(field, field.default, sql_type, 'default')})"
     if sql_type == "TIMESTAMP":
         # Those of `map` and `default` too.
         value = TRUNCATED[limits.timestamp_unit].format(value)
     wrong += _limit_wrong(field.name, value, sql_type, limits.values.get(field.name), f"field {field.name}")
-    return Made(field, sql_type, value, raw, not_finite, tuple(wrong))
+    return Made(field, sql_type, value, raw, not_finite, tuple(wrong), unmapped)
 
 
 def _related(field: Field, schema: pa.Schema, limits: Limits) -> Made:

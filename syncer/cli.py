@@ -95,6 +95,7 @@ def check(file: Path, syncs: Sequence[str], offline: bool, is_json: bool) -> Non
         config = _load(file)
         chosen = config.choose(syncs)
         checked.append(f"{config.file.name} and {_count(len(chosen), 'sync')}")
+        problems += config.shared_fields()
         if not offline:
             with _engine(config) as engine:
                 problems += _check_online(engine, chosen, checked)
@@ -531,12 +532,16 @@ def _load(file: Path) -> Config:
 @contextmanager
 def _engine(config: Config) -> Iterator[Engine]:
     """An engine for the config, closed in the end."""
+    import structlog
+
     import destinations
     from syncer.logs import configure
     from syncer.run import Engine
     from syncer.sources import source_of
 
     configure()
+    for shared in config.shared_fields():
+        structlog.get_logger(__name__).warning("fields_shared", place=shared.place, sentence=shared.sentence)
     engine = Engine(config, source_of(config.source), destinations.adapter)
     try:
         yield engine

@@ -16,8 +16,8 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -31,6 +31,7 @@ from syncer.differences import Differences, distance
 from syncer.errors import Problem, StateDamaged, UserError
 from syncer.mapping import SLOTS_MAX, Field
 from syncer.plan import Invalid, Plan, Slot, mapping_text
+from syncer.shifts import measure
 from syncer.state import Relation, StateFile, state_is_readable, stored_type, write_parquet
 
 INVALID_SHOWN_MAX = 1_000
@@ -47,6 +48,8 @@ class Inputs:
     base: StateFile | None
     plans: Sequence[tuple[PlanFile, StateFile]]
     parked: Sequence[Parked]
+    gone: Mapping[str, int] = field(default_factory=dict)
+    """Key → in how many runs in a row before this one it was gone, where the sync has a `grace`."""
 
 
 @contextlib.contextmanager
@@ -192,6 +195,7 @@ class _Comparison:
         differences = Differences(
             self.canon, self.limits, self.slots, self.retired, self.inputs.standing.versions, bool(self.only)
         )
+        self._wait_for_the_gone(plan, differences)
         slots = {str(slot.number): slot.name for slot in self.slots}
         facts = {"sync": self.sync.name, "kind": "plan", "slots": slots}
         plan.total = write_parquet(self.db, differences.query(), file, facts)
@@ -306,6 +310,17 @@ class _Comparison:
                 f"WHERE {_KEYED} AND {self._match('d.')} IN (SELECT {self._match('g.')} FROM ({gone}) g)"
             )
 
+    def _wait_for_the_gone(self, plan: Plan, differences: Differences) -> None:
+        """Rows that are gone, but not for as many runs as the sync wants; only theirs are looked at one by one."""
+        if not self.sync.waits_for_the_gone:
+            return
+        absent = self.inputs.gone
+        runs = {"key": pa.array(absent.keys(), pa.string()), "runs": pa.array(absent.values(), pa.int64())}
+        self.db.register("absent", pa.table(runs))
+        self.db.execute(f"CREATE OR REPLACE TEMP TABLE gone AS {differences.gone()}")
+        plan.gone = dict(self.db.execute("SELECT key, runs FROM gone").fetchall())
+        plan.waiting = sum(runs < self.sync.grace for runs in plan.gone.values())
+
     def _list_invalid(self, plan: Plan) -> None:
         if not plan.invalid:
             return
@@ -363,15 +378,19 @@ class _Comparison:
                 plan.changed += n
         plan.sendable = plan.new + plan.changed + plan.rescored + plan.removed
         plan.unchanged = plan.rows - plan.invalid - plan.new - plan.changed - plan.rescored - parked_rows
+        # Neither what waits nor what is tried again: it was judged when it went first.
+        self.db.execute(
+            f"CREATE OR REPLACE TEMP VIEW moved AS SELECT l.* FROM {file} AS l "
+            "ANTI JOIN parked p ON p.key = l.key AND p.payload = l._payload WHERE _op = 2"
+        )
         turned = self._numbers(
             "SELECT "
             + ", ".join(
-                f"count(*) FILTER (_op = 2 AND _mask & {slot.bit} <> 0 "
+                f"count(*) FILTER (_mask & {slot.bit} <> 0 "
                 f"AND {sql.name(slot.column)} IS NULL AND b{slot.number} IS NOT NULL)"
                 for slot in self.slots
             )
-            # Neither what waits nor what is tried again: it was judged when it went first.
-            + f" FROM {file} AS l ANTI JOIN parked p ON p.key = l.key AND p.payload = l._payload"
+            + " FROM moved"
         )
         cleared = [(slot, n) for slot, n in zip(self.slots, turned, strict=True) if n]
         if cleared:
@@ -379,9 +398,14 @@ class _Comparison:
                 "SELECT " + ", ".join(f"count({sql.name(slot.column)})" for slot, _ in cleared) + " FROM state"
             )
             plan.cleared = {slot.name: (n, total) for (slot, n), total in zip(cleared, totals, strict=True)}
+        if plan.known and plan.changed:
+            # A re-score is meant to move values.
+            measure(self.db, plan, "(SELECT * FROM moved WHERE NOT _rescored)")
         if not self.only:
-            # A row that is invalid tonight says nothing about why its record was refused.
+            # A row that is invalid tonight, or gone for a while, says nothing about why its record was refused.
             invalid = "SELECT key FROM desired WHERE _bad > 0 AND key IS NOT NULL UNION ALL SELECT key FROM twice"
+            if plan.waiting:
+                invalid += f" UNION ALL SELECT key FROM gone WHERE runs < {self.sync.grace}"
             query = f"SELECT key FROM parked WHERE key NOT IN (SELECT key FROM {file} UNION ALL {invalid}) ORDER BY key"
             plan.forgotten = [key for (key,) in self.db.execute(query).fetchall()]
 

@@ -29,6 +29,7 @@ from syncer.files import Document, Spot
 from syncer.mapping import Brakes, Sync, seconds_of
 from syncer.mapping_files import Mappings, Written, check_name
 from syncer.mistakes import did_you_mean, one_of, problems_of, shown
+from syncer.ownership import refuse_shared_fields
 from syncer.schedule import Schedule
 from syncer.transport import Gate, Transport, is_loopback
 
@@ -274,6 +275,10 @@ class Config:
     """Where each sync stands in its file."""
     document: Document | None = field(default=None, repr=False)
     """The config file itself."""
+
+    def shared_fields(self) -> list[Problem]:
+        """Fields that two syncs write. `check` refuses them; a run goes on, because whose they are is for people."""
+        return list(refuse_shared_fields(self.written))
 
     def problem(self, sync: Sync, place: str, sentence: str) -> Problem:
         """A problem at a path inside a sync (`fields.score`, `match`) or at a setting (`destinations.NAME.api_key`,

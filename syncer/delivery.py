@@ -37,6 +37,9 @@ MESSAGE_CHARACTERS_MAX = 500
 MISSING = "missing"
 """Code of an outcome for a record that is not at the destination, where the mapping says to skip it."""
 
+PACED = "rescore_rate"
+"""Code of the reason for which records of a plan are left to the next runs."""
+
 T = TypeVar("T")
 
 
@@ -72,7 +75,7 @@ class Tally:
     deferred: int = 0
     unsent: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(result, code) → how many, for everything that was not accepted."""
+    """(result, code) → how many, for everything that was rejected or deferred, or is left to the next runs."""
     samples: dict[tuple[str, str], str] = field(default_factory=dict)
     """(result, code) → one message."""
 
@@ -158,8 +161,8 @@ class Delivery:
 
         When the store cannot be written, nothing more leaves, and what could not be remembered counts as deferred.
         """
-        sync = self.plan.sync
-        sendable = self.plan.sendable if self.records_max is None else min(self.records_max, self.plan.sendable)
+        sync, later = self.plan.sync, self.plan.later
+        sendable = _sendable(self.plan, self.records_max)
         limits = self.destination.cut(sync, sendable)
         in_flight_max = self.destination.settings.in_flight or limits.in_flight
         flight = _Flight(self)
@@ -175,6 +178,12 @@ class Delivery:
         flight.remember(None)
         done = flight.done
         done.unsent += self.plan.sendable - flight.sent
+        if later:
+            done.reasons["unsent", PACED] = later
+            done.samples["unsent", PACED] = (
+                f"{later:,} re-scored records wait for the next runs: `rescore_rate` lets {sync.rescore_rate:,} go in "
+                "each."
+            )
         done.error = self._error(flight, sendable - flight.sent)
         return done
 
@@ -370,10 +379,16 @@ def _start(work: Callable[[], T]) -> Future[T]:
     return future
 
 
+def _sendable(plan: Plan, records_max: int | None) -> int:
+    """How many records of a plan one run sends at most."""
+    sendable = plan.sendable - plan.later
+    return sendable if records_max is None else min(records_max, sendable)
+
+
 def estimate(plan: Plan, destination: Destination, records_max: int | None = None) -> Cost:
-    """What sending a plan (a canary of it: `records_max` records) costs: its batches are cut as they will be, and a
+    """What one run of a plan (a canary of it: `records_max` records) costs: its batches are cut as they will be, and a
     very large plan is extrapolated. Asks nothing of the service."""
-    sendable = plan.sendable if records_max is None else min(records_max, plan.sendable)
+    sendable = _sendable(plan, records_max)
     limits = destination.cut(plan.sync, sendable)
     looked_at = min(sendable, max(SAMPLED, limits.records))
     requests = sum(

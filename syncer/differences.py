@@ -8,7 +8,7 @@ The query is a pipe of four relations, one per decision:
     listed     the columns of the plan file, for the records that go
 
 In these relations oN is what the state has of slot N, cN the canonical value of the source, rN the number below
-its band, and nN the value that the destination should hold.
+its band, uN whether `map` did not know it, and nN the value that the destination should hold.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from syncer import sql
 from syncer.canonical import Canon, Made, match_of
 from syncer.destination import Limits
 from syncer.mapping import Field
-from syncer.plan import Slot
-
-NEW, CHANGED, REMOVED = 1, 2, 3
+from syncer.plan import CHANGED, NEW, REMOVED, Slot
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What the query depends on; its relations `candidate`, `old`, `twice`, `taken`, `parked` and `only_keys` are
-    the comparison's."""
+    """What the query depends on; its relations `candidate`, `old`, `twice`, `taken`, `parked`, `absent`, `gone` and
+    `only_keys` are the comparison's."""
 
     canon: Canon
     limits: Limits
@@ -40,6 +38,14 @@ class Differences:
     """Versions whose re-score has been delivered whole."""
     is_restricted: bool
     """Only the records of `only_keys` are wanted."""
+
+    def gone(self) -> str:
+        """The records that are gone from the source and not removed yet, and for how many runs, this one counted."""
+        return (
+            f"WITH joined AS ({self._joined()}), settled AS ({self._settled()}), judged AS ({self._judged()}) "
+            "SELECT j.key, coalesce(a.runs, 0) + 1 AS runs FROM judged j LEFT JOIN absent a ON a.key = j.key "
+            f"WHERE _op = {REMOVED} AND {self._goes}"
+        )
 
     def query(self) -> str:
         """The plan's rows in the plan's order: the ordinary ones, the re-scored ones, the parked ones, each by key."""
@@ -67,6 +73,9 @@ class Differences:
         ]
         source = [f"c.f{place} AS c{slot.number}" for place, slot in enumerate(self.slots)]
         source += [f"c.r{place} AS r{slot.number}" for place, slot in enumerate(self.slots) if self._made(slot).raw]
+        source += [
+            f"c.u{place} AS u{slot.number}" for place, slot in enumerate(self.slots) if self._made(slot).unmapped
+        ]
         columns = [
             f"CASE WHEN c.key IS NULL THEN {REMOVED} WHEN o.key IS NULL OR {moved} THEN {NEW} ELSE {CHANGED} END _op",
             "coalesce(c.key, o.key) AS key",
@@ -118,10 +127,24 @@ class Differences:
         replaced = _bits((f"(_doubt & {slot.bit} <> 0 AND {self._is_other(slot)})", slot) for slot in self.slots)
         sure = "_sent & (~_doubt | _foreign)"
         is_moved = f"_is_moved_match OR (_op = {CHANGED} AND (_own & (({sure}) | {replaced})) <> 0)"
+        unmapped = _bits((f"u{slot.number}", slot) for slot in self.slots if self._made(slot).unmapped) or "0"
         columns = ["key", *matches, "_op::TINYINT AS _op", "_mask", "_sent", "_doubt", "_version", "_rescored"]
-        columns += [f"({is_moved}) AS _moved", *after, *before, *self._digests(matches)]
-        goes = "_own <> 0" if self.canon.sync.removed != "delete" else f"(_own <> 0 OR _op = {REMOVED})"
+        columns += [
+            f"({is_moved}) AS _moved",
+            f"(_mask & ({unmapped}))::BIGINT AS _unmapped",
+            *after,
+            *before,
+            *self._digests(matches),
+        ]
+        goes = self._goes
+        if self.canon.sync.waits_for_the_gone:
+            waits = f"key IN (SELECT key FROM gone WHERE runs < {self.canon.sync.grace})"
+            goes += f" AND NOT (_op = {REMOVED} AND {waits})"
         return f"SELECT {', '.join(columns)} FROM judged WHERE {goes}"
+
+    @property
+    def _goes(self) -> str:
+        return "_own <> 0" if self.canon.sync.removed != "delete" else f"(_own <> 0 OR _op = {REMOVED})"
 
     # --- one field's part in them ------------------------------------------------------------------------------
 

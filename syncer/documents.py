@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -31,12 +32,7 @@ def moment(seconds: float | None) -> str | None:
 
 def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str] = ()) -> Document:
     """One sync of `diff --json`. `limit` cuts the list of changes; `keys` picks from changes and invalid rows."""
-    changes: Iterable[Change] = plan.changes_of(keys) if keys else plan.changes()
-    listed = []
-    for number, change in enumerate(changes):
-        if limit is not None and number >= limit:
-            break
-        listed.append(change_document(plan.sync, change))
+    listed = [change_document(plan.sync, change) for change in _listed(plan, limit, keys)]
     invalid = [one for one in plan.invalid_rows if not keys or one.key in keys]
     return {
         "sync": plan.sync.name,
@@ -47,7 +43,10 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
         "rows": plan.rows,
         "known": plan.known,
         "counts": plan.counts,
+        "removal": plan.sync.removed,
+        "waiting": plan.waiting,
         "nonfinite": plan.not_finite,
+        "later": plan.later,
         "requests": plan.cost.requests,
         "way": plan.cost.way or None,
         "bytes_read": plan.bytes_read,
@@ -57,6 +56,16 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
         "invalid": [{"key": one.key, "reason": one.reason, "sentence": one.sentence} for one in invalid],
         "error": None,
     }
+
+
+def _listed(plan: Plan, limit: int | None, keys: Sequence[str]) -> Iterable[Change]:
+    """The changes of a document in the plan's order. Where not all fit in, records that would be deleted do first."""
+    if keys or limit is None:
+        return itertools.islice(plan.changes_of(keys) if keys else plan.changes(), limit)
+    deletions = plan.deletions(limit)
+    others = (change for change in plan.changes() if not (deletions and change.kind == "removed"))
+    chosen = [*deletions, *itertools.islice(others, limit - len(deletions))]
+    return sorted(chosen, key=lambda change: (change.rescored, change.key))
 
 
 def sync(report: Report) -> Document:

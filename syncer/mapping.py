@@ -26,14 +26,50 @@ class _Strict(BaseModel):
 
 
 class Brakes(_Strict):
-    """Limits that hold a plan before anything is sent. Shares are of 1; `max_age` is text like `36h`."""
+    """Limits that hold a plan before anything is sent. Shares are of 1; `max_age` is text like `36h`.
+
+    A spread is the standard deviation of a field's accepted values, or a tenth of their mean, or a twentieth of their
+    range, whichever is most.
+    """
 
     changed_max: float = Setting(default=0.30, ge=0, le=1, description="Share of known records that a run may change.")
     removed_max: float = Setting(default=0.05, ge=0, le=1, description="Share of known records that a run may remove.")
+    deleted_max: float = Setting(
+        default=0.05,
+        ge=0,
+        le=1,
+        description='Share of known records that a run may delete (removed = "delete"); left out, `removed_max` holds '
+        "deletions where it is set.",
+    )
     cleared_max: float = Setting(
         default=0.05, ge=0, le=1, description="Share of a field's values that a run may turn null."
     )
-    known_min: int = Setting(default=100, ge=0, description="Known records below which no share applies.")
+    unmapped_max: float = Setting(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of a field's values that a run may replace by `default` because `map` does not know them.",
+    )
+    bands_moved_max: float = Setting(
+        default=0.30, ge=0, le=1, description="Share of known records that a run may move to another band of a field."
+    )
+    mean_shift_max: float = Setting(
+        default=0.5, ge=0, description="How far a run may move the mean of a field, in spreads of its accepted values."
+    )
+    quantile_shift_max: float = Setting(
+        default=0.5,
+        ge=0,
+        description="How far a run may move the 10th percentile, the median or the 90th of a field, in such spreads.",
+    )
+    edge_share_max: float = Setting(
+        default=0.20, ge=0, le=1, description="Growth of the share of exact 0, or of exact 100, among a field's values."
+    )
+    invalid_max: float = Setting(
+        default=0.20, ge=0, le=1, description="Share of the source's rows that may be invalid."
+    )
+    known_min: int = Setting(
+        default=100, ge=0, description="Known records (rows, for invalid_max) below which no share or shift applies."
+    )
     max_age: str | None = Setting(
         default="36h", description="Age of the source table above which a run is held as stale."
     )
@@ -44,13 +80,36 @@ class Brakes(_Strict):
             seconds_of(self.max_age)
         return self
 
+    @property
+    def are_open(self) -> bool:
+        """Whether everything may change, go and turn null: nobody wants amounts to be judged then, so of the brakes on
+        values only those hold that were set themselves."""
+        return self.changed_max == self.removed_max == self.cleared_max == 1
+
+    def judges(self, brake: str) -> bool:
+        """Whether a brake on values holds anything."""
+        return not self.are_open or brake in self.model_fields_set
+
+    @property
+    def deletions_max(self) -> float:
+        """The limit of deletions: who has set one for removals has meant them too, until they get one of their own."""
+        is_meant = "removed_max" in self.model_fields_set and "deleted_max" not in self.model_fields_set
+        return self.removed_max if is_meant else self.deleted_max
+
 
 class BrakeChanges(_Strict):
     """The brakes that a sync sets for itself; what is left out comes from the config."""
 
     changed_max: float | None = Setting(default=None, ge=0, le=1)
     removed_max: float | None = Setting(default=None, ge=0, le=1)
+    deleted_max: float | None = Setting(default=None, ge=0, le=1)
     cleared_max: float | None = Setting(default=None, ge=0, le=1)
+    unmapped_max: float | None = Setting(default=None, ge=0, le=1)
+    bands_moved_max: float | None = Setting(default=None, ge=0, le=1)
+    mean_shift_max: float | None = Setting(default=None, ge=0)
+    quantile_shift_max: float | None = Setting(default=None, ge=0)
+    edge_share_max: float | None = Setting(default=None, ge=0, le=1)
+    invalid_max: float | None = Setting(default=None, ge=0, le=1)
     known_min: int | None = Setting(default=None, ge=0)
     max_age: str | None = None
 
@@ -148,7 +207,11 @@ class Sync(_Strict):
     relate: dict[str, str] = {}
     """Name of a related object (`person`) = source column of its identifiers."""
     removed: Literal["keep", "clear", "delete"] = "keep"
+    grace: int = 1
+    """Runs in a row in which a row has to be gone before it counts as removed."""
     version: str | None = None
+    rescore_rate: int | None = None
+    """Re-scored records that one run sends at most; None for all of them."""
     fields: tuple[Field, ...]
     schedule: str | None = None
     """As written; what it means is `syncer.schedule`'s business."""
@@ -169,6 +232,11 @@ class Sync(_Strict):
             if field.name == name:
                 return field
         raise KeyError(name)
+
+    @property
+    def waits_for_the_gone(self) -> bool:
+        """Whether a row that is gone is left alone for a while before it counts as removed."""
+        return self.removed != "keep" and self.grace > 1
 
     @property
     def objects(self) -> tuple[str, ...]:

@@ -107,8 +107,16 @@ class SyncTable(_Strict):
     removed: Literal["keep", "clear", "delete"] = Setting(
         default="keep", description="What happens when the row is gone from the source; clear nulls our fields."
     )
+    grace: int = Setting(
+        default=1, ge=1, description="Runs in a row in which a row has to be gone before it counts as removed."
+    )
     version: str | None = Setting(
         default=None, min_length=1, description="Source column; rows whose version moved are counted as re-scored."
+    )
+    rescore_rate: int | None = Setting(
+        default=None,
+        ge=1,
+        description="Re-scored records that one run sends at most, after all others; the next runs send the rest.",
     )
     schedule: Annotated[Schedule | None, BeforeValidator(_schedule, json_schema_input_type=str | Schedule)] = Setting(
         default=None, description="When it runs: a span as 15m, a cron text, or a table as [schedule] in the config."
@@ -161,6 +169,18 @@ class SyncTable(_Strict):
             raise ValueError('`create_as` is for several objects and missing = "create"; take it out')
         elif self.create_as not in self.object:
             raise ValueError(f"`create_as` has to be one of {', '.join(self.object)}")
+        return self
+
+    @model_validator(mode="after")
+    def _patient(self) -> SyncTable:
+        if self.grace > 1 and self.removed == "keep":
+            raise ValueError('`grace` is for rows that are gone, and nothing is done with them while removed = "keep"')
+        return self
+
+    @model_validator(mode="after")
+    def _paced(self) -> SyncTable:
+        if self.rescore_rate is not None and self.version is None:
+            raise ValueError("`rescore_rate` needs `version`: without it no record is known to be re-scored")
         return self
 
     @model_validator(mode="after")
@@ -294,7 +314,9 @@ def _syncs_of(
             create_as=table.create_as,
             relate=table.relate,
             removed=table.removed,
+            grace=table.grace,
             version=table.version,
+            rescore_rate=table.rescore_rate,
             fields=tuple(field.model_copy(update={"name": name}) for name, field in table.fields.items()),
             schedule=_schedule_text(table.schedule, timezone),
             brakes=table.brakes.over(brakes),

@@ -9,6 +9,7 @@ re-scored ones, each by key), last the parked records, which are only listed. It
     _sent, _doubt        bits of the state before this plan
     _version, _rescored  the row's version, and whether the change is a re-score
     _moved               an accepted value differs now, or the match moved: what the brake on changes counts
+    _unmapped            bit per slot: the fields in the mask that `default` stands for, as `map` does not know theirs
     _parked              true for a record that is parked and not due
     _payload             digest of what made the record go; equal payloads are equally refused
     _row                 digest of the whole change
@@ -28,6 +29,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 
 from syncer.change import Change, Kind, Value
@@ -36,7 +38,8 @@ from syncer.relations import is_relation, relation
 from syncer.relations import shown as shown_relation
 
 FORMAT = 1
-KINDS: dict[int, Kind] = {1: "new", 2: "changed", 3: "removed"}
+NEW, CHANGED, REMOVED = 1, 2, 3
+KINDS: dict[int, Kind] = {NEW: "new", CHANGED: "changed", REMOVED: "removed"}
 ROWS_AT_ONCE = 4_096
 HIDDEN = "•••"
 """Stands for a sensitive value wherever values are shown."""
@@ -90,6 +93,45 @@ class Cost:
     way: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """Where a share of a field's values ends, before a plan and after it.
+
+    `low` and `high` are where slightly smaller and larger shares ended before: so far a quantile moves by itself when
+    values lie in heaps.
+    """
+
+    share: float
+    before: float
+    low: float
+    high: float
+    after: float
+
+    @property
+    def distance(self) -> float:
+        """How far it is beyond where it moves by itself."""
+        return max(0.0, self.low - self.after, self.after - self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How a plan would move the accepted values of one numeric field.
+
+    Counted are known records with a value before and after. New ones have nothing to be compared with, values that
+    turn null have a brake of their own, and re-scored records are meant to move.
+    """
+
+    values: int
+    """Accepted values that are not null."""
+    spread: float
+    """What is little for this field; 0 when all of its values are 0."""
+    mean_before: float
+    mean_after: float
+    edges: tuple[tuple[int, int, int], ...]
+    """(0 or 100, how many values are exactly that, how many would be)."""
+    quantiles: tuple[Quantile, ...] = ()
+
+
 @dataclass(slots=True)
 class Plan:
     """What a run would send, or sends. Counts are of rows of the source, except `removed`."""
@@ -104,6 +146,10 @@ class Plan:
     changed: int = 0
     rescored: int = 0
     removed: int = 0
+    waiting: int = 0
+    """Records that are gone from the source and not for so many runs as the sync's `grace` wants."""
+    gone: dict[str, int] = field(default_factory=dict)
+    """Key → in how many runs in a row it was gone, this one counted; of what is or will be removed, with a `grace`."""
     moved: int = 0
     """Records of which an accepted value differs now, or whose match moved; re-scored ones apart. For the brakes."""
     parked: int = 0
@@ -117,6 +163,12 @@ class Plan:
     digest: str = ""
     cleared: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Field → (values that would turn null, values that are not null now), where the first is not 0."""
+    unmapped: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Field → (values that `default` would replace, as `map` does not know the new one; values now), likewise."""
+    bands_moved: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Banded field → (known records that would have another band, records whose band is known), likewise."""
+    shifts: dict[str, Shift] = field(default_factory=dict)
+    """Numeric field → how its values would move, where any does."""
     invalid_rows: list[Invalid] = field(default_factory=list)
     """The first of them; `invalid` counts all."""
     holds: list[Hold] = field(default_factory=list)
@@ -130,6 +182,12 @@ class Plan:
     versions: tuple[str, ...] | None = None
     bytes_read: int | None = None
     price: float | None = None
+
+    @property
+    def later(self) -> int:
+        """How many of the re-scored records, which come last, the sync's `rescore_rate` leaves to the next runs."""
+        rate = self.sync.rescore_rate
+        return 0 if rate is None else max(0, self.rescored - rate)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -155,6 +213,14 @@ class Plan:
         for batch in pq.read_table(self.file, filters=wanted).to_batches():
             for _, change in self._of(batch, 0):
                 yield change
+
+    def deletions(self, limit: int) -> list[Change]:
+        """The first records that would be deleted at the destination, in order."""
+        if self.sync.removed != "delete" or not self.removed:
+            return []
+        wanted = (pc.field("_op") == REMOVED) & ~pc.field("_parked")
+        table = dataset.dataset(self.file).scanner(filter=wanted).head(limit)
+        return [change for batch in table.to_batches() for _, change in self._of(batch, 0)]
 
     def rows_of(self, lo: int, hi: int) -> Iterator[tuple[str, Change]]:
         """(payload, change) of the file's rows lo to hi; only a few thousand are in memory at once."""
@@ -240,7 +306,8 @@ class Plan:
 
 def mapping_text(sync: Sync) -> str:
     """The mapping as one canonical text: equal mappings have equal texts, whatever the file looks like."""
-    facts = sync.model_dump(mode="json", exclude={"file", "schedule", "brakes", "approve"})
+    settings = {"file", "schedule", "brakes", "approve", "rescore_rate", "grace"}
+    facts = sync.model_dump(mode="json", exclude=settings)
     facts["fields"] = [
         {"name": one.name, **one.model_dump(mode="json", exclude_defaults=True)}
         for one in sorted(sync.fields, key=lambda one: one.name)

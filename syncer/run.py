@@ -308,6 +308,9 @@ class Engine:
         report.released = [hold.brake for hold in [*holds, *waits]]
         if approval is not None:
             report.released = [*report.released, APPROVAL]
+        if not options.only and plan.gone != inputs.gone:
+            # A run that was held saw a source that nobody trusts, so it does not count as one in which rows were gone.
+            control.note_gone(sync_id, plan.gone)
         plan_id = control.begin_plan(
             run_id, sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released,
             approval=approval.id if approval else None, saved=options.saved,
@@ -428,7 +431,9 @@ class Engine:
     def inputs(self, state: State, control: Control | None, standing: Standing) -> Inputs:
         """What a comparison needs to know of the state, as it stands."""
         base, plans = state.known_files(standing)
-        return Inputs(standing, base, plans, control.parked(state.sync) if control else [])
+        if control is None:
+            return Inputs(standing, base, plans, [])
+        return Inputs(standing, base, plans, control.parked(state.sync), control.gone(state.sync))
 
     def _judge(self, plan: Plan) -> list[Hold]:
         now = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC)

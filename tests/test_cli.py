@@ -288,6 +288,19 @@ def test_check(town: Town) -> None:
     assert count == town.customerio.count + town.salesforce.count
 
 
+def test_two_syncs_of_one_field(town: Town) -> None:
+    """check refuses two syncs that write the same field, with both places; a run goes on, and warns."""
+    town.mappings["customerio"] = PEOPLE + PEOPLE.replace('"people"\nsource', '"again"\nsource')
+    town.settle()
+    bad = town("check", "--offline")
+    run = town("sync", "customerio.people")
+
+    assert 1 == bad.code
+    assert "The sync customerio.people writes user, score, plan of person too" in told(bad)
+    assert 0 == run.code
+    assert "fields_shared" in run.err
+
+
 def test_schema(town: Town) -> None:
     """The schemas of both kinds of file are schemas."""
     document = town("schema").json

@@ -17,7 +17,6 @@ from syncer.config import BigQuerySource, Config, ConfigFile, DuckDBSource, load
 from syncer.destination import DestinationSettings
 from syncer.errors import Stopping, UserError
 from syncer.files import Document
-from syncer.mapping import Brakes
 from syncer.mistakes import problems_of
 from tests.standins import paper
 
@@ -69,7 +68,20 @@ def test_what_is_left_out_has_the_published_default(tmp_path: Path) -> None:
     """A config of a source and a destination is whole; everything else is as the reference says."""
     config = loaded(tmp_path, SOURCE + DESTINATION)
 
-    assert Brakes(changed_max=0.30, removed_max=0.05, cleared_max=0.05, known_min=100, max_age="36h") == config.brakes
+    assert {
+        "changed_max": 0.30,
+        "removed_max": 0.05,
+        "deleted_max": 0.05,
+        "cleared_max": 0.05,
+        "unmapped_max": 0.05,
+        "bands_moved_max": 0.30,
+        "mean_shift_max": 0.5,
+        "quantile_shift_max": 0.5,
+        "edge_share_max": 0.20,
+        "invalid_max": 0.20,
+        "known_min": 100,
+        "max_age": "36h",
+    } == config.brakes.model_dump()
     assert ("127.0.0.1", 8080, None) == (config.service.host, config.service.port, config.service.token)
     assert 900.0 == config.schedule.every_seconds
     assert (3600.0, 14400.0, 86400.0, 259200.0, 604800.0) == config.delivery.retry_delays_seconds
@@ -245,10 +257,11 @@ TWO = SOURCE + DESTINATION + DESTINATION.replace("destinations.paper]", 'destina
 
 def test_syncs_are_chosen_by_name_or_by_destination(tmp_path: Path) -> None:
     """No name means all; a destination means its syncs; each comes once, in the order of the files."""
+    other = MAPPING.format(destination="", name="a").split("\n\n", 1)[1].replace("score =", "other =")
     config = loaded(
         tmp_path,
         TWO,
-        b=MAPPING.format(destination="paper", name="z") + MAPPING.format(destination="", name="a").split("\n\n", 1)[1],
+        b=MAPPING.format(destination="paper", name="z") + other,
         a=MAPPING.format(destination="archive", name="people"),
     )
 

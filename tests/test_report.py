@@ -111,11 +111,47 @@ def test_new_records_show_values_only() -> None:
     assert ["  + u_1   score 41.0", "  + u_2   score 7.0"] == lines[3:5]
 
 
+def test_records_that_wait_for_the_next_runs_are_told() -> None:
+    """A re-score that is paced says how many of its records this run leaves to the next ones."""
+    told = [plan(changes=[change("u_1", score=(1, 2))], later=later) for later in (0, 1, 4_000)]
+
+    texts = [rendered(report.diff, {"syncs": [one]}) for one in told]
+
+    assert "rescore_rate" not in texts[0]
+    assert "  1 of the re-scored records waits for the next runs (rescore_rate)." in texts[1].splitlines()
+    assert "  4,000 of the re-scored records wait for the next runs (rescore_rate)." in texts[2].splitlines()
+
+
 def test_a_deleted_record_has_no_fields() -> None:
     """A removed record of a sync that deletes is a line with its key."""
     text = rendered(report.diff, {"syncs": [plan(changes=[change("u_1", "removed")])]})
 
     assert "  - u_1" in text.splitlines()
+
+
+def test_deletions_stand_on_top_and_are_counted_apart() -> None:
+    """What cannot be brought back is seen first, whatever its key, and is called by its name in every count."""
+    changes = [change("u_1", score=(1, 2)), change("u_2", "removed", score=(2, None)), change("u_3", "removed")]
+    told = plan(changes=[changes[0], changes[2]], removal="delete", counts={"removed": 9})
+
+    lines = rendered(report.diff, {"syncs": [told, plan(changes=changes[:2], removal="clear")]}).splitlines()
+
+    assert "- deleted there   ~ changed   - gone from the source" == lines[0]
+    assert ["  - u_3", "  ~ u_1   score 1 → 2"] == lines[3:5]
+    assert "    … and 8 deleted that are not shown" == lines[5]
+    assert "  9 deleted, 1 changed · 1 request" == lines[6]
+    assert "Plan of 2 syncs: 9 deleted, 2 changed, 1 removed · 2 requests. Nothing was sent." == lines[-1]
+
+
+def test_rows_that_are_gone_and_wait_are_told() -> None:
+    """A grace that is not over is told with the number of records."""
+    told = [plan(changes=[], waiting=waiting) for waiting in (0, 1, 2)]
+
+    texts = [rendered(report.diff, {"syncs": [one]}) for one in told]
+
+    assert "grace" not in texts[0]
+    assert "  1 record is gone from the source, not for so many runs as it takes (grace)." in texts[1].splitlines()
+    assert "  2 records are gone from the source, not for so many runs as it takes (grace)." in texts[2].splitlines()
 
 
 def test_the_legend_explains_only_the_signs_that_occur() -> None:

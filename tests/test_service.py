@@ -80,7 +80,7 @@ class Town(Workplace):
         """Write the files."""
         people = PEOPLE.replace("SCHEDULE", schedule)
         # Three syncs of one destination: more than one of them may be due at an instant.
-        others = "".join(people.replace('"people"\nsource', f'"people{number}"\nsource') for number in (2, 3))
+        others = "".join(_other(people, number) for number in (2, 3))
         self.write(
             {"customerio": self.customerio.settings() + settings, "orbit": self.orbit.settings()},
             {"customerio": people + others, "orbit": MEMBERS},
@@ -95,6 +95,12 @@ class Town(Workplace):
     def results(self, sync: str) -> list[str]:
         """Results of its runs, oldest first."""
         return [run.result for run in reversed(self.journal(sync))]
+
+
+def _other(people: str, number: int) -> str:
+    """A sync of the same people with fields of its own."""
+    head, fields = people.replace('"people"\nsource', f'"people{number}"\nsource').split("[sync.fields]")
+    return f"{head}[sync.fields]{fields.replace(' =', f'{number} =')}"
 
 
 @pytest.fixture

@@ -18,7 +18,17 @@ import duckdb
 from syncer.control import Control, Run
 
 PROJECT = Path(__file__).resolve().parents[1]
-NO_BRAKES = "\n[brakes]\nchanged_max = 1.0\nremoved_max = 1.0\ncleared_max = 1.0\n"
+NO_BRAKES = """
+[brakes]
+changed_max = 1.0
+removed_max = 1.0
+deleted_max = 1.0
+cleared_max = 1.0
+bands_moved_max = 1.0
+mean_shift_max = 1e9
+quantile_shift_max = 1e9
+edge_share_max = 1.0
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,11 @@ STEPS = (
       digest TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL, used_by INTEGER);
     CREATE TABLE used_plan(id TEXT PRIMARY KEY, run_id INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
     """,
+    """
+    -- Rows that are gone from the source and not removed yet, where a sync has a grace: in how many runs in a row.
+    CREATE TABLE gone(sync_id INTEGER NOT NULL, key TEXT NOT NULL, runs INTEGER NOT NULL,
+      PRIMARY KEY(sync_id, key)) WITHOUT ROWID;
+    """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ class Control:
             _drop_plans(db, [plan_id for plan_id, _ in plans])
             db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
+            db.execute("DELETE FROM gone WHERE sync_id = ?", (sync_id,))
             db.execute(
                 "UPDATE sync SET identity = '', base_file = NULL, base_rows = 0, generation = generation + 1, "
                 "versions = '[]' WHERE id = ?",
@@ -473,6 +474,22 @@ class Control:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (sync_id, key, payload, attempts, first_at, now, next_at, code, message),
         )
+
+    # --- rows that are gone ------------------------------------------------------------------------------------
+
+    def gone(self, sync: str) -> dict[str, int]:
+        """Key → in how many runs in a row it was gone from the source, of what is not removed yet."""
+        with self._reading() as db:
+            return dict(rows(db, f"SELECT key, runs FROM gone WHERE sync_id = {_ID}", [sync]))
+
+    def note_gone(self, sync_id: int, gone: Mapping[str, int]) -> None:
+        """What a run has found gone, in place of what the runs before had found: who is back begins anew."""
+        with self._writing() as db:
+            db.execute("DELETE FROM gone WHERE sync_id = ?", (sync_id,))
+            db.executemany(
+                "INSERT INTO gone(sync_id, key, runs) VALUES (?, ?, ?)",
+                ((sync_id, key, runs) for key, runs in gone.items()),
+            )
 
     # --- transactions --------------------------------------------------------------------------------------------
 

@@ -12,10 +12,22 @@ from rich.text import Text
 from syncer.report import words
 from syncer.report.layout import hanging, indented
 
-SIGNS = {"new": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red"), "invalid": ("!", "magenta")}
-LEGEND = {"new": "new", "changed": "changed", "removed": "gone from the source", "invalid": "invalid, stays here"}
-PLANNED = ("new", "changed", "rescored", "removed")
-"""What may be sent; each record is counted once."""
+SIGNS = {
+    "deleted": ("-", "red"),
+    "new": ("+", "green"),
+    "changed": ("~", "yellow"),
+    "removed": ("-", "red"),
+    "invalid": ("!", "magenta"),
+}
+LEGEND = {
+    "deleted": "deleted there",
+    "new": "new",
+    "changed": "changed",
+    "removed": "gone from the source",
+    "invalid": "invalid, stays here",
+}
+PLANNED = ("deleted", "new", "changed", "rescored", "removed")
+"""What may be sent; each record is counted once. What cannot be brought back stands first, and apart."""
 COUNTS = (*PLANNED, "unchanged", "parked", "invalid")
 WORDS = {"rescored": "re-scored"}
 
@@ -53,6 +65,14 @@ def _one(sync: Document, console: Console, limit: int) -> None:
         many = words.counted(sync["nonfinite"], "number")
         verb = "is NaN or infinite and counts" if sync["nonfinite"] == 1 else "are NaN or infinite and count"
         console.print(Text(f"  {many} of the source {verb} as null.", "magenta"))
+    if sync.get("waiting"):
+        verb = "is" if sync["waiting"] == 1 else "are"
+        many = f"{words.counted(sync['waiting'], 'record')} {verb} gone from the source"
+        console.print(Text(f"  {many}, not for so many runs as it takes (grace).", "dim"))
+    if sync.get("later"):
+        verb = "waits" if sync["later"] == 1 else "wait"
+        many = f"{words.number(sync['later'])} of the re-scored records {verb}"
+        console.print(Text(f"  {many} for the next runs (rescore_rate).", "dim"))
     for hold in sync.get("holds", []):
         hanging(console, Text(f"HELD by {words.printable(hold['brake'])}", "bold red"), hold["sentence"])
     if sync.get("holds"):
@@ -83,17 +103,33 @@ def _changes(sync: Document, changes: Sequence[Document], console: Console, limi
             console.print(Text("  ").append_text(line), no_wrap=True, overflow="ellipsis")
         else:
             _block(change, console)
-    rest = {kind: sync["counts"][kind] - sum(_counted_as(change) == kind for change in shown) for kind in PLANNED}
+    counts = _told(sync)
+    rest = {kind: counts[kind] - sum(_counted_as(change) == kind for change in shown) for kind in PLANNED}
     if any(rest.values()):
         console.print(Text(f"    … and {', '.join(_parts(rest))} that are not shown", "dim"))
 
 
+def _kind(change: Document) -> str:
+    # A record whose fields are cleared has fields.
+    return "deleted" if change["kind"] == "removed" and not change["fields"] else str(change["kind"])
+
+
 def _counted_as(change: Document) -> str:
-    return "rescored" if change.get("rescored") else str(change["kind"])
+    return "rescored" if change.get("rescored") else _kind(change)
+
+
+def _told(sync: Document) -> Document:
+    """The counts as people are told them: what is removed by deleting it is deleted."""
+    counts = {"deleted": 0, **sync["counts"]}
+    if sync.get("removal") == "delete":
+        counts |= {"deleted": counts["removed"], "removed": 0}
+    return counts
 
 
 def _shown(sync: Document, changes: Sequence[Document], limit: int) -> list[Document]:
-    """Changed and removed records first in line for the places; thousands of new ones look much alike."""
+    """Deleted records on top, then as the plan has them. Changed and removed ones are first in line for the places;
+    thousands of new ones look much alike."""
+    changes = sorted(changes, key=lambda change: _kind(change) != "deleted")
     others = [change for change in changes if change["kind"] != "new"][:limit]
     places = limit - len(others)
     if sync["counts"]["new"] > limit:
@@ -110,7 +146,7 @@ def _sign(kind: str) -> Text:
 
 
 def _head(change: Document) -> Text:
-    head = _sign(change["kind"]).append(" " + words.key(change["key"]))
+    head = _sign(_kind(change)).append(" " + words.key(change["key"]))
     if change.get("rescored"):
         head.append(" re-scored", "dim")
     return head
@@ -166,7 +202,7 @@ def _invalid(sync: Document, console: Console) -> None:
 
 
 def _counts(sync: Document) -> Text:
-    counts = sync["counts"]
+    counts = _told(sync)
     if not any(counts[kind] for kind in PLANNED):
         text = Text.assemble(("  No changes.", "bold green"))
         text.append(
@@ -188,7 +224,7 @@ def _parts(counts: Document) -> Iterator[str]:
 
 
 def _legend(syncs: Sequence[Document]) -> Text | None:
-    occurring = {change["kind"] for sync in syncs for change in sync.get("changes", [])}
+    occurring = {_kind(change) for sync in syncs for change in sync.get("changes", [])}
     if any(sync.get("invalid") for sync in syncs):
         occurring.add("invalid")
     legend = Text()
@@ -203,7 +239,8 @@ def _total(syncs: Sequence[Document]) -> Text:
     if not syncs:
         return Text("No syncs, so nothing was compared.")
     compared = [sync for sync in syncs if not sync.get("error")]
-    sums = {kind: sum(sync["counts"].get(kind, 0) for sync in compared) for kind in COUNTS}
+    counts = [_told(sync) for sync in compared]
+    sums = {kind: sum(one.get(kind, 0) for one in counts) for kind in COUNTS}
     over = words.counted(len(syncs), "sync")
     if not any(sums[kind] for kind in PLANNED) and len(compared) == len(syncs):
         rows = words.counted(sum(sync["rows"] for sync in compared), "row")

@@ -63,24 +63,37 @@ class Oracle:
 
     known: dict[str, Known] = field(default_factory=dict)
     parked: dict[str, Waiting] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
+    """Key → in how many runs in a row its row was gone, as far as runs count."""
+    gone_now: dict[str, int] = field(default_factory=dict)
+    """The same with the run that is planned."""
 
     # --- what has to be sent -----------------------------------------------------------------------------------
 
-    def plan(self, rows: Sequence[Row], fields: Sequence[Field], removed: str, now: float) -> list[Expected]:
+    def plan(
+        self, rows: Sequence[Row], fields: Sequence[Field], removed: str, grace: int, now: float
+    ) -> list[Expected]:
         """The changes of a run over these rows, in the order in which they leave."""
         expected = []
+        self.gone_now = {}
+        waiting = set()
         usable = usable_rows(rows, fields)
         for key, row in usable.items():
             expected += self._changed(key, row, fields)
         if removed != "keep":
             taken = {row["who"] for row in rows if row["user_id"]}
             for key in set(self.known) - {row["user_id"] for row in rows}:
-                if self.known[key].match not in taken:
-                    expected += self._removed(key, fields, removed)
+                if self.known[key].match not in taken and (change := self._removed(key, fields, removed)):
+                    self.gone_now[key] = self.gone.get(key, 0) + 1
+                    if self.gone_now[key] < grace:
+                        waiting.add(key)
+                    else:
+                        expected += change
         expected.sort(key=lambda one: one.change.key)
         seen = {one.change.key for one in expected}
-        # What is parked and has nothing to send any more is forgotten; a row that is invalid says nothing.
-        invalid = {row["user_id"] for row in rows} - set(usable)
+        # What is parked and has nothing to send any more is forgotten; a row that is invalid, or gone for a while,
+        # says nothing.
+        invalid = {row["user_id"] for row in rows} - set(usable) | waiting
         self.parked = {key: one for key, one in self.parked.items() if key in seen or key in invalid}
         return [one for one in expected if not self._waits(one, now)]
 
@@ -138,6 +151,10 @@ class Oracle:
         return [Expected(Change(key, "removed", {"id": known.match}, leaving, before), reasons, None, unsure)]
 
     # --- what became of it -------------------------------------------------------------------------------------
+
+    def ran(self, grace: int) -> None:
+        """The run that was planned was not held, so it counts."""
+        self.gone = self.gone_now if grace > 1 else {}
 
     def accepted(self, one: Expected) -> None:
         """The destination holds it now."""

@@ -30,6 +30,9 @@ from syncer.schedule import Schedule
 from syncer.source import Reading, Source
 from syncer.testing import Arrival, Decision, Memory, MemorySettings
 
+SHARES = Brakes(mean_shift_max=1e9, quantile_shift_max=1e9, edge_share_max=1.0)
+"""Only the brakes on shares of records: for tests whose scores jump on purpose."""
+
 HOUR = 3600.0
 DAY = 24 * HOUR
 
@@ -50,6 +53,13 @@ class Warehouse(Source):
             self._rows.execute(f"CREATE OR REPLACE TEMP TABLE people ({columns})")
             if rows:
                 self._rows.executemany(f"INSERT INTO people VALUES ({', '.join('?' for _ in rows[0])})", rows)
+
+    def load(self, table: pa.Table) -> None:
+        """Replace the table by a large one."""
+        with self._lock:
+            self._rows.register("arriving", table)
+            self._rows.execute("CREATE OR REPLACE TEMP TABLE people AS SELECT * FROM arriving")
+            self._rows.unregister("arriving")
 
     def change(self, statement: str) -> None:
         """Run a statement on the table."""

@@ -10,13 +10,15 @@ import pytest
 
 from syncer.brakes import judge
 from syncer.mapping import Brakes, Sync
-from syncer.plan import Hold, Plan
+from syncer.plan import Hold, Plan, Quantile, Shift
 from tests.engine.stage import field
 
 NOW = datetime.datetime(2026, 3, 1, 6, tzinfo=datetime.UTC)
 
 
-def holds(plan: dict[str, Any], *, age_hours: float | None = 1, **brakes: Any) -> list[Hold]:
+def holds(
+    plan: dict[str, Any], *, age_hours: float | None = 1, is_sensitive: bool = False, **brakes: Any
+) -> list[Hold]:
     """What holds a plan of these numbers."""
     sync = Sync(
         name="memory.people",
@@ -25,17 +27,60 @@ def holds(plan: dict[str, Any], *, age_hours: float | None = 1, **brakes: Any) -
         key="user_id",
         object="person",
         match={"id": "user_id"},
-        fields=(field("x"),),
+        fields=(field("x", sensitive=is_sensitive),),
         brakes=Brakes(),
+        removed=plan.get("removal", "clear"),
         file=Path("memory.toml"),
     )
+    plan = {name: value for name, value in plan.items() if name != "removal"}
     modified = None if age_hours is None else NOW - datetime.timedelta(hours=age_hours)
     return judge(Plan(sync, Path("plan"), (), **plan), Brakes(**brakes), modified, NOW)
+
+
+OPEN = {"changed_max": 1.0, "removed_max": 1.0, "cleared_max": 1.0}
+"""The shares of somebody who wants no amounts to be judged."""
+
+
+def deleting(number: int) -> dict[str, Any]:
+    """A plan that deletes so many of 1,000 records."""
+    return {"rows": 1000 - number, "known": 1000, "removed": number, "removal": "delete"}
+
+
+def shift(
+    mean: float = 50.0, zeros: int = 0, median: float = 50.0, *, values: int = 1000, spread: float = 20.0
+) -> dict[str, Any]:
+    """A plan that moves the values of x from a mean of 50, none at 0, and a median of 50 between 45 and 55."""
+    quantiles = (Quantile(0.1, 20, 15, 25, 20), Quantile(0.5, 50, 45, 55, median))
+    moved = Shift(values, spread, 50.0, mean, ((0, 0, zeros), (100, 5, 5)), quantiles)
+    return {"rows": 1000, "known": 1000, "shifts": {"x": moved}}
 
 
 @pytest.mark.parametrize(
     ("plan", "brakes", "expected"),
     [
+        (shift(mean=60.0), {}, []),
+        (shift(mean=60.1), {}, ["mean_shift_max"]),
+        (shift(mean=39.9), {}, ["mean_shift_max"]),
+        (shift(mean=39.9), {"mean_shift_max": 2.0}, []),
+        (shift(mean=39.9, values=99), {}, []),
+        (shift(mean=39.9, spread=0.0), {}, []),
+        (shift(median=65.0), {}, []),
+        (shift(median=65.1), {}, ["quantile_shift_max"]),
+        (shift(median=34.9), {}, ["quantile_shift_max"]),
+        (shift(median=34.9), {"quantile_shift_max": 1.0}, []),
+        (shift(zeros=200), {}, []),
+        (shift(zeros=201), {}, ["edge_share_max"]),
+        (shift(zeros=201, values=99), {}, []),
+        (shift(zeros=201, spread=0.0), {}, ["edge_share_max"]),
+        ({"rows": 1000, "known": 1000, "bands_moved": {"x": (300, 1000)}}, {}, []),
+        ({"rows": 1000, "known": 1000, "bands_moved": {"x": (301, 1000)}}, {}, ["bands_moved_max"]),
+        ({"rows": 1000, "known": 1000, "bands_moved": {"x": (99, 99)}}, {}, []),
+        ({"rows": 1000, "known": 1000, "unmapped": {"x": (50, 1000)}}, {}, []),
+        ({"rows": 1000, "known": 1000, "unmapped": {"x": (51, 1000)}}, {}, ["unmapped_max"]),
+        ({"rows": 1000, "invalid": 200}, {}, []),
+        ({"rows": 1000, "invalid": 201}, {}, ["invalid_max"]),
+        ({"rows": 1000, "invalid": 201, "known": 1000}, {"invalid_max": 0.5}, []),
+        ({"rows": 99, "invalid": 90}, {}, []),
         ({"rows": 1000, "known": 1000, "moved": 300}, {}, []),
         ({"rows": 1000, "known": 1000, "moved": 301}, {}, ["changed_max"]),
         ({"rows": 1000, "known": 1000, "moved": 301}, {"changed_max": 1.0}, []),
@@ -43,6 +88,17 @@ def holds(plan: dict[str, Any], *, age_hours: float | None = 1, **brakes: Any) -
         ({"rows": 1000, "known": 1000, "changed": 1000, "rescored": 1000, "new": 9000}, {}, []),
         ({"rows": 950, "known": 1000, "removed": 50}, {}, []),
         ({"rows": 949, "known": 1000, "removed": 51}, {}, ["removed_max"]),
+        (deleting(50), {}, []),
+        (deleting(11), {"deleted_max": 0.01}, ["deleted_max"]),
+        (shift(mean=5_000.0), OPEN, []),
+        (shift(mean=5_000.0), {**OPEN, "mean_shift_max": 0.5}, ["mean_shift_max"]),
+        (shift(mean=5_000.0, values=99), {"known_min": 1}, []),
+        (deleting(51), {}, ["removed_max", "deleted_max"]),
+        (deleting(51), {"removed_max": 0.1}, []),
+        (deleting(51), {"removed_max": 0.1, "deleted_max": 0.05}, ["deleted_max"]),
+        (deleting(51), {"removed_max": 0.02}, ["removed_max", "deleted_max"]),
+        (deleting(51), {"deleted_max": 1.0}, ["removed_max"]),
+        ({"rows": 99, "known": 99, "removed": 99, "removal": "delete"}, {}, []),
         ({"rows": 1000, "known": 1000, "cleared": {"x": (5, 100)}}, {}, []),
         ({"rows": 1000, "known": 1000, "cleared": {"y": (6, 100), "x": (1, 1)}}, {}, ["cleared_max", "cleared_max"]),
         ({"rows": 99, "known": 99, "moved": 99, "removed": 99, "cleared": {"x": (9, 9)}}, {}, []),
@@ -90,6 +146,39 @@ def test_a_stale_source_holds(age_hours: float | None, max_age: str | None, expe
             1,
             "600 of 6,000 values of x would turn null: 10 %, and cleared_max is 5 %.",
         ),
+        (
+            {"rows": 10_000, "known": 10_000, "unmapped": {"x": (600, 6_000)}},
+            1,
+            (
+                "`map` does not know what 600 of 6,000 values of x have become, so `default` would stand for them: "
+                "10 %, and unmapped_max is 5 %."
+            ),
+        ),
+        (
+            {"rows": 10_000, "known": 10_000, "bands_moved": {"x": (5_000, 9_000)}},
+            1,
+            "5,000 of 9,000 known records would move to another band of x: 55.56 %, and bands_moved_max is 30 %.",
+        ),
+        (
+            {"rows": 4_000, "invalid": 1_000},
+            1,
+            "1,000 of the source's 4,000 rows are invalid: 25 %, and invalid_max is 20 %.",
+        ),
+        (
+            shift(mean=5_000.0),
+            1,
+            "The mean of x would move from 50 to 5,000: 248 times its spread of 20, and mean_shift_max is 0.5.",
+        ),
+        (
+            shift(median=0.5),
+            1,
+            "The median of x would move from 50 to 0.5: 2.23 times its spread of 20, and quantile_shift_max is 0.5.",
+        ),
+        (
+            shift(zeros=900),
+            1,
+            "900 of 1,000 values of x would be exactly 0, 0 are now: 90 % more, and edge_share_max is 20 %.",
+        ),
         ({"rows": 0, "known": 10_000}, 1, "The source has no rows, and 10,000 records are known."),
         ({"rows": 0, "known": 1}, 1, "The source has no rows, and 1 record is known."),
         (
@@ -117,3 +206,21 @@ def test_a_hold_says_what_was_found_and_the_way_out(plan: dict[str, Any], age_ho
     )
 
     assert [f"{sentence} {way_out}"] == [hold.sentence for hold in holds(plan, age_hours=age_hours)]
+
+
+def test_a_hold_of_deletions_says_what_is_at_stake() -> None:
+    """Its sentence says deleted, where a removal only clears."""
+    (hold,) = holds(deleting(20), deleted_max=0.01)
+
+    assert hold.sentence.startswith(
+        "20 of 1,000 known records would be deleted at the destination: 2 %, and deleted_max is 1 %."
+    )
+
+
+def test_a_sensitive_field_is_judged_and_not_quoted() -> None:
+    """Of a sensitive field the sentence says how far it moves, and neither a mean nor anybody's value."""
+    found = holds(shift(mean=5_000.0, median=7_777.0), is_sensitive=True)
+
+    assert ["The mean of x would move: 248 times its spread,", "The median of x would move: 386 times its spread,"] == [
+        hold.sentence.split(" and ")[0] for hold in found
+    ]

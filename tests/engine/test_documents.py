@@ -79,3 +79,24 @@ def test_sensitive_values_are_never_shown(stage: Stage) -> None:
     told = json.dumps([documents.sync(report), documents.parked(stage.sync, parked)])
 
     assert "hush" not in told + json.dumps(document)
+
+
+def test_deletions_are_in_a_document_that_is_cut(stage: Stage) -> None:
+    """Where only some changes fit, those that would be deleted do first; the order is the plan's in any case."""
+    columns = "user_id VARCHAR, a DOUBLE"
+    stage.map(field("a"), removed="delete")
+    stage.put(columns, *((f"u_{number}", 1.0) for number in range(6)))
+    stage.run()
+    stage.put(columns, *((f"u_{number}", 2.0) for number in range(4)), ("u_9", 2.0))
+    with stage.engine.diff(stage.prepare()) as plan:
+        keys = {
+            limit: [one["key"] for one in documents.diff(plan, "Memory", limit=limit)["changes"]]
+            for limit in (0, 1, 3, None)
+        }
+
+    assert {
+        0: [],
+        1: ["u_4"],
+        3: ["u_0", "u_4", "u_5"],
+        None: ["u_0", "u_1", "u_2", "u_3", "u_4", "u_5", "u_9"],
+    } == keys

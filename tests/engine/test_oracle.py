@@ -58,6 +58,7 @@ class Night:
     fields: tuple[Field, ...] | None
     """The mapping from now on, when it is edited."""
     removed: str | None
+    grace: int | None
     decisions: Mapping[str, Decision]
     mishap: tuple[Mishap, str] | None
     """Something that ends the run, and the key at which it does."""
@@ -88,6 +89,7 @@ NIGHTS = st.builds(
     is_float=st.booleans(),
     fields=st.none() | mappings(),
     removed=seldom(st.sampled_from(("keep", "clear", "delete"))),
+    grace=seldom(st.integers(1, 3)),
     decisions=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(DECISIONS)),
     mishap=seldom(st.tuples(st.sampled_from(MISHAPS), st.sampled_from(KEYS))),
     hours=st.sampled_from((0.0, 0.5, 2.0, 30.0)),
@@ -105,6 +107,7 @@ class World:
         self.rows: dict[str, dict[str, Any]] = {}
         self.fields: tuple[Field, ...] = (PLAIN,)
         self.removed = "keep"
+        self.grace = 1
         self.nights = 0
         self.seen: list[Change] = []
         self.strangers: set[str] = set()
@@ -116,8 +119,8 @@ class World:
         rows = self._change(night)
         self._put(rows, night.is_float)
         self.stage.now += night.hours * HOUR
-        self.stage.map(*self.fields, removed=self.removed, match={"id": "who"})
-        expected = self.oracle.plan(rows, self.fields, self.removed, self.stage.now)
+        self.stage.map(*self.fields, removed=self.removed, grace=self.grace, match={"id": "who"})
+        expected = self.oracle.plan(rows, self.fields, self.removed, self.grace, self.stage.now)
         usable = usable_rows(rows, self.fields)
         is_held = bool(self.oracle.known) and not usable and not night.is_released
 
@@ -131,6 +134,8 @@ class World:
             self.stage.restart()
 
         left, counts = ([], None) if is_held else self._became(expected, night)
+        if not is_held:
+            self.oracle.ran(self.grace)
 
         assert [one.change for one in left] == [replace(change, position=0) for change in self.seen]
         if report is not None:
@@ -141,10 +146,11 @@ class World:
             assert result == report.result
 
         assert sorted(self.oracle.parked) == self.stage.parked()
+        assert self.oracle.gone == self.stage.engine.control().gone(self.stage.sync.name)
 
     def end_well(self) -> None:
         """Everything that was refused is asked for again, nothing goes wrong, and then there is nothing to do."""
-        good = Night((), frozenset(), None, False, True, None, None, {}, None, 0.0, True)
+        good = Night((), frozenset(), None, False, True, None, None, 1, {}, None, 0.0, True)
         self.oracle.retry()
         self.stage.engine.control().retry(self.stage.sync.name, None)
         self.live(good)
@@ -164,6 +170,7 @@ class World:
             self.rows.pop(key, None)
         self.fields = night.fields or self.fields
         self.removed = night.removed or self.removed
+        self.grace = night.grace or self.grace
         rows: list[dict[str, Any]] = [row | {"night": self.nights} for row in self.rows.values()]
         if night.twice in self.rows:
             rows.append(self.rows[night.twice] | {"who": "another", "number": 50, "night": self.nights})

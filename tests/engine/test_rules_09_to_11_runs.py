@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncer.mapping import Brakes
-from tests.engine.stage import DAY, HOUR, Stage, deciding, field
+from tests.engine.stage import DAY, HOUR, SHARES, Stage, deciding, field
 
 ONE = "user_id VARCHAR, x DOUBLE"
 TWO = "user_id VARCHAR, a DOUBLE, b VARCHAR"
@@ -188,7 +188,7 @@ def test_a_plan_within_the_limits_is_not_held(stage: Stage) -> None:
 
 def test_a_held_plan_stays_held_until_released(stage: Stage) -> None:
     """On each run it is held again; released it goes, this once, and the journal says so."""
-    stage.map(field("x"))
+    stage.map(field("x"), brakes=SHARES)
     people(stage, 100)
     stage.run()
     people(stage, 100, "i < 50")
@@ -238,6 +238,10 @@ def test_removals_and_clearings_are_held(stage: Stage) -> None:
     people(stage, 100)
     stage.run()
     people(stage, 94)
+
+    assert ["removed_max", "deleted_max"] == stage.plan().brakes
+
+    stage.map(removed="clear")
 
     assert ["removed_max"] == stage.plan().brakes
 
@@ -311,7 +315,7 @@ def test_an_added_field_is_no_change_of_records(stage: Stage) -> None:
 @pytest.mark.parametrize("options", [{}, {"min_change": 5}])
 def test_what_is_in_doubt_is_judged_by_what_left_last(stage: Stage, options: dict[str, Any]) -> None:
     """After a night of outage the same scores go again unheld; a source that broke since is held like any other."""
-    stage.map(field("x", **options))
+    stage.map(field("x", **options), brakes=SHARES)
     people(stage, 200)
     stage.run()
     stage.decide = lambda change: "doubt-lost"
@@ -346,7 +350,7 @@ def test_nearly_the_value_that_left_last_is_no_change(stage: Stage) -> None:
 @pytest.mark.parametrize(("value", "brake"), [("i + 1000", "changed_max"), ("NULL", "cleared_max")])
 def test_what_is_tried_again_was_judged_before(stage: Stage, value: str, brake: str) -> None:
     """Refused records that go again, when they are due or on request, are not held for what was released then."""
-    stage.map(field("x"))
+    stage.map(field("x"), brakes=SHARES)
     people(stage, 200)
     stage.run()
     people(stage, 200, "TRUE", value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from syncer import documents
 from syncer.mapping import Field
-from tests.engine.stage import Stage, deciding, field
+from tests.engine.stage import SHARES, Stage, deciding, field
 
 ONE = "user_id VARCHAR, x DOUBLE"
 SCORED = "user_id VARCHAR, x DOUBLE, v VARCHAR"
@@ -41,7 +42,7 @@ def test_a_rescore_is_counted_apart_and_not_held(stage: Stage) -> None:
 
 def test_people_who_change_in_a_rescore_do_not_hide(stage: Stage) -> None:
     """Ordinary changes are held by the brake also in the night of a re-score."""
-    stage.map(field("x"), version="v")
+    stage.map(field("x"), version="v", brakes=SHARES)
     scores(stage, "1")
     stage.run()
     scores(stage, "2", *range(80))
@@ -84,6 +85,78 @@ def test_a_rescore_after_a_first_run_that_was_cut_short(stage: Stage) -> None:
     scores(stage, "2", *range(50))
 
     assert (50, []) == (stage.plan().plan.rescored, stage.plan().brakes)
+
+
+def test_a_rescore_is_paced(stage: Stage) -> None:
+    """Each run sends the people who changed and `rescore_rate` of the others; the rest counts as unsent, said why."""
+    stage.map(field("x"), version="v", rescore_rate=30, brakes=SHARES)
+    scores(stage, "1")
+    stage.run()
+    scores(stage, "2", *range(10, 90))
+    stage.sql("UPDATE people SET v = '1' WHERE user_id IN ('u_0088', 'u_0089')")
+    stage.sql("INSERT INTO people VALUES ('u_9999', 1, '2')")
+    seen = stage.plan()
+
+    assert (78, 2, 1, 48) == (seen.plan.rescored, seen.plan.changed, seen.plan.new, seen.document["later"])
+
+    report = stage.run()
+
+    assert ("done", None) == (report.result, report.error)
+    assert {"planned": 81, "accepted": 33, "rejected": 0, "deferred": 0, "unsent": 48} == report.delivered.counts
+    assert ["u_0088", "u_0089", "u_9999", "u_0010"] == list(stage.sent)[:4]
+    assert [
+        {
+            "result": "unsent",
+            "code": "rescore_rate",
+            "count": 48,
+            "sentence": "48 re-scored records wait for the next runs: `rescore_rate` lets 30 go in each.",
+        }
+    ] == documents.sync(report)["reasons"]
+
+    stage.restart()
+
+    assert [(30, 18), (18, 0), (0, 0)] == [
+        (report.delivered.accepted, report.delivered.unsent) for report in (stage.run(), stage.run(), stage.run())
+    ]
+
+
+def test_a_rescore_that_is_paced_is_a_rescore_until_its_end(stage: Stage) -> None:
+    """As long as a part of it waits, what is sent of it is not held, nor what changes once more in the meantime."""
+    stage.map(field("x"), version="v", rescore_rate=40, brakes=SHARES)
+    scores(stage, "1")
+    stage.run()
+    scores(stage, "2", *range(100))
+    stage.run()
+    scores(stage, "2", *range(100))
+    stage.sql("UPDATE people SET x = -1 WHERE user_id IN ('u_0001', 'u_0099')")
+    seen = stage.plan()
+
+    assert (60, 1, []) == (seen.plan.rescored, seen.plan.changed, seen.brakes)
+    assert ["u_0001"] == [change.key for change in seen.changes if not change.rescored]
+
+
+def test_a_canary_and_the_pace_of_a_rescore(stage: Stage) -> None:
+    """Whichever lets fewer records go."""
+    stage.map(field("x"), version="v", rescore_rate=40, brakes=SHARES)
+    scores(stage, "1")
+    stage.run()
+    scores(stage, "2", *range(100))
+
+    assert [3, 40] == [stage.run(records_max=3).delivered.accepted, stage.run(records_max=50).delivered.accepted]
+
+
+def test_the_pace_is_not_in_the_digest(stage: Stage) -> None:
+    """A plan that was looked at stays the same plan at another pace, and its cost is that of one run."""
+    stage.limits = stage.limits.__class__(records=10, in_flight=1, timestamp_unit="microsecond")
+    stage.map(field("x"), version="v")
+    scores(stage, "1")
+    stage.run()
+    scores(stage, "2", *range(100))
+    whole = stage.plan().plan
+    stage.map(rescore_rate=40)
+    paced = stage.plan().plan
+
+    assert (whole.digest, 10, 4) == (paced.digest, whole.cost.requests, paced.cost.requests)
 
 
 def test_a_version_column_that_is_added_makes_no_rescore(stage: Stage) -> None:

@@ -204,6 +204,34 @@ class Delivery(_Strict):
         return tuple(seconds_of(delay) for delay in self.retry_delays)
 
 
+class History(_Strict):
+    """`[history]`: what destinations accepted and refused over time."""
+
+    keep: str | Literal[False] = Field(
+        default="400d", description='How long each value is remembered, as 400d; false (or "0d") keeps no history.'
+    )
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _keep(cls, keep: Any) -> Any:
+        if isinstance(keep, str):
+            if not _is_nothing(keep):
+                seconds_of(keep)
+        elif keep is not False:
+            raise ValueError('has to be a span of time, as "400d", or false')
+        return keep
+
+    @property
+    def keep_seconds(self) -> float:
+        """How long, in seconds; 0 when no history is kept."""
+        return seconds_of(self.keep) if self.keep and not _is_nothing(self.keep) else 0.0
+
+
+def _is_nothing(span: str) -> bool:
+    """Whether a span of time is none at all, as 0d."""
+    return re.fullmatch(r"\s*0+(\.0+)?\s*[smhdw]?\s*", span) is not None
+
+
 class ConfigFile(_Strict):
     """The config as it is written; what a destination takes is its adapter's own business."""
 
@@ -216,6 +244,7 @@ class ConfigFile(_Strict):
     brakes: Brakes = Field(default_factory=Brakes, description="Limits that hold a plan before anything is sent.")
     service: Service = Field(default_factory=Service, description="The HTTP side of the daemon.")
     delivery: Delivery = Field(default_factory=Delivery, description="Repeats of requests and of refused records.")
+    history: History = Field(default_factory=History, description="What was accepted and refused over time.")
     mappings: str = Field(default="mappings", min_length=1, description="The folder of the mapping files.")
 
     @field_validator("destinations")
@@ -256,6 +285,7 @@ class Config:
     """Where each sync stands in its file."""
     document: Document | None = field(default=None, repr=False)
     """The config file itself."""
+    history: History = field(default_factory=History)
 
     def problem(self, sync: Sync, place: str, sentence: str) -> Problem:
         """A problem at a path inside a sync (`fields.score`, `match`) or at a setting (`destinations.NAME.api_key`,
@@ -337,6 +367,7 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         brakes=settings.brakes,
         service=settings.service,
         delivery=settings.delivery,
+        history=settings.history,
         written=mappings.written,
         document=document,
     )

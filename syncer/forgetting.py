@@ -18,7 +18,11 @@ def forget(engine: Engine, sync: str, keys: Sequence[str]) -> int:
     state, control = State(engine.config.state.path, sync), engine.control()
     with state.exclusively():
         control.recover(sync)
+        mapped = next((one for one in engine.config.syncs if one.name == sync), None)
+        is_noted = mapped is None or engine.note(state, control, mapped)
         if keys:
+            if not is_noted:
+                raise StateDamaged(f"{sync}: its history cannot be brought up to date, so nothing was forgotten.")
             if control.left_behind(sync):
                 raise UserError(
                     f"{sync}: a job of the last run may still be at work at the destination. Run `syncer sync {sync}`, "

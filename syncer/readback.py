@@ -106,6 +106,7 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
     adopted = Adopted(sync)
     with state.exclusively(), _journal(engine, control, sync, "adopt", destination) as run_id:
         state.clean(control)
+        engine.note(state, control, sync)
         standing = control.standing(sync.name)
         has_moved = bool(standing.identity) and standing.identity != identity_text(sync)
         standing = EMPTY if has_moved else standing
@@ -399,7 +400,8 @@ def _as_adopted(plan: Plan, slots: Sequence[Slot]) -> str:
 def _as_repaired(sync: Sync, slots: Sequence[Slot], retired: Sequence[Slot]) -> str:
     """SQL of the state rows of what drifted, as it is there; a record that is gone is forgotten."""
     columns = [*_fixed(len(sync.match), "s"), "CASE WHEN f.is_gone THEN 3 ELSE 2 END::TINYINT AS _op"]
-    columns += ["0::BIGINT AS _mask", "s._sent", "(s._doubt | s._foreign | f.doubt) AS _doubt", *_judged()]
+    # The mask says what was found, for the history; these bits are in `_sent` already and never in doubt.
+    columns += ["f.mask AS _mask", "s._sent", "(s._doubt | s._foreign | f.doubt) AS _doubt", *_judged()]
     for slot in slots:
         name = sql.name(slot.column)
         columns.append(f"CASE WHEN f.mask & {slot.bit} <> 0 THEN f.{name} ELSE s.{name} END AS {name}")

@@ -26,6 +26,7 @@ from syncer.control import EMPTY, Control, Standing
 from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
 from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
+from syncer.history import note
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.plan import Hold, Plan, identity_text
@@ -212,6 +213,7 @@ class Engine:
         with state.exclusively():
             control.recover(sync.name)
             state.clean(control)
+            self.note(state, control, sync)
             run_id = control.begin_run(sync.name, identity_text(sync), options.trigger)
             report = Report(sync, run_id, "failed", Delivered(planned=0))
             try:
@@ -414,8 +416,25 @@ class Engine:
         )
         return [Problem("match", sentence)]
 
+    def note(self, state: State, control: Control, sync: Sync) -> bool:
+        """Bring the history up to date; says whether it is. A failure is told, not fatal: what is missing stays where
+        it is, and the next run tries again."""
+        try:
+            note(state, control, sync, self.config.history.keep_seconds, self._clock())
+        except StateDamaged as error:
+            log.warning("history_postponed", sync=state.sync, reason=str(error))
+        except duckdb.Error as error:
+            # Its text may quote a value.
+            log.warning("history_postponed", sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
+        else:
+            return True
+        return False
+
     def fold(self, state: State, control: Control, prepared: Prepared) -> None:
-        """Fold when the overlay has grown. It only makes the next comparison cheaper: a failure is told, not fatal."""
+        """Bring the history up to date, and fold when the overlay has grown. That only makes the next comparison
+        cheaper: a failure is told, not fatal."""
+        if not self.note(state, control, prepared.sync):
+            return
         try:
             standing = control.standing(state.sync)
             overlay = sum(len(one.codes) for one in standing.plans)

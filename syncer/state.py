@@ -144,12 +144,12 @@ class State:
 
     def known_files(self, standing: Standing) -> tuple[StateFile | None, list[tuple[PlanFile, StateFile]]]:
         """The files that the standing names. Raises StateDamaged for one that is gone, damaged or newer."""
-        base = self._file(standing.base_file) if standing.base_file else None
-        return base, [(plan, self._file(plan.file)) for plan in standing.plans]
+        base = self.file(standing.base_file) if standing.base_file else None
+        return base, [(plan, self.file(plan.file)) for plan in standing.plans]
 
     def plan_of(self, name: str, sync: Sync, parked: Iterable[str]) -> Plan:
         """A plan file of an earlier run, as far as its changes can be read from it. Raises StateDamaged."""
-        file = self._file(name)
+        file = self.file(name)
         slots = [
             Slot(number, column.partition("_")[2], kind)
             for number, (column, kind) in file.columns.items()
@@ -157,7 +157,8 @@ class State:
         ]
         return Plan(sync, file.path, tuple(slots), total=file.rows, parked_keys=frozenset(parked))
 
-    def _file(self, name: str) -> StateFile:
+    def file(self, name: str) -> StateFile:
+        """A file of the state, opened far enough to know its columns. Raises StateDamaged."""
         path = self.folder / name
         try:
             with pq.ParquetFile(path) as file:
@@ -399,7 +400,9 @@ def state_is_readable(sync: str, files: Sequence[StateFile]) -> Iterator[None]:
         raise
 
 
-def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: Mapping[str, object]) -> int:
+def write_parquet(
+    connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: Mapping[str, object], codec: str = "lz4_raw"
+) -> int:
     """Write a query's rows to a new file, synced with its folder before its name is of any use; returns the rows.
 
     Raises StateDamaged when the disk is full or refuses, and duckdb.Error when the query itself fails.
@@ -408,7 +411,7 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path,
     meta = json.dumps({"format": FORMAT, **facts})
     try:
         count = connection.execute(
-            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, COMPRESSION lz4_raw, "
+            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, COMPRESSION {codec}, "
             f"PARQUET_VERSION v2, KV_METADATA {{syncer: {sql.literal(meta)}}})"
         ).fetchall()[0][0]
         temporary.chmod(0o600)

@@ -505,7 +505,7 @@ def told_lines() -> list[tuple[str, str, str]]:
 def models() -> dict[str, list[type[BaseModel]]]:
     """The models of every section of the sample; the source has two."""
     sections: dict[str, list[type[BaseModel]]] = {"": [ConfigFile], "source": [DuckDBSource, BigQuerySource]}
-    for name in ("state", "schedule", "brakes", "service", "delivery"):
+    for name in ("state", "schedule", "brakes", "service", "delivery", "history"):
         annotation = ConfigFile.model_fields[name].annotation
         assert isinstance(annotation, type)
         sections[name] = [annotation]

@@ -41,6 +41,14 @@ STEPS = (
     """
     ALTER TABLE batch ADD COLUMN job TEXT;   -- work at the destination that outlives this process; see change.Job
     """,
+    """
+    ALTER TABLE batch ADD COLUMN settled_at REAL;
+    ALTER TABLE batch ADD COLUMN answers TEXT;    -- what was said beside the codes, until the history has it; JSON
+    ALTER TABLE batch ADD COLUMN is_noted INTEGER NOT NULL DEFAULT 0;   -- the history has it
+    ALTER TABLE sync ADD COLUMN notes INTEGER NOT NULL DEFAULT 0;       -- number of the last note in the history
+    CREATE TABLE history(file TEXT PRIMARY KEY, sync_id INTEGER NOT NULL, rows INTEGER NOT NULL,
+      oldest REAL NOT NULL, newest REAL NOT NULL, layout TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
 

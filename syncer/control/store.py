@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 
 import apsw
 
-from syncer.control.connection import open_to_look, open_to_write, row, rows, sentences
+from syncer.control.connection import open_to_look, open_to_write, row, rows
+from syncer.control.noting import Noting, discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.values import EMPTY, Code, LeftBehind, Parked, PlanFile, Run, Settled, Standing, enumerate_new
 
 RETRY_SECONDS = (3600.0, 4 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0)
@@ -31,7 +30,7 @@ _RUN = (
 )
 
 
-class Control:
+class Control(Noting):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
 
     def __init__(
@@ -40,10 +39,9 @@ class Control:
         retry_seconds: Sequence[float] = RETRY_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._retry_seconds = tuple(retry_seconds)
         self._clock = clock
-        self._lock = threading.RLock()
 
     @classmethod
     def open(
@@ -88,7 +86,7 @@ class Control:
                 codes = bytearray([Code.UNSENT]) * number
                 for lo, hi, known in _batches(db, plan_id):
                     codes[lo:hi] = known
-                if _has_weight(codes):
+                if has_weight(codes):
                     plans.append(PlanFile(plan_id, file, bytes(codes)))
             return Standing(
                 sync_id, identity, base_file, base_rows, generation, slots, tuple(plans), tuple(json.loads(versions))
@@ -119,8 +117,8 @@ class Control:
                 (base_file, base_rows, sync_id),
             )
             closed = rows(db, "SELECT id, file FROM plan WHERE sync_id = ? AND state = 'closed'", [sync_id])
-            _drop_plans(db, [plan_id for plan_id, _ in closed])
-            _discard(db, [*(file for _, file in closed), *([old_base] if old_base else [])])
+            drop_plans(db, [plan_id for plan_id, _ in closed])
+            discard(db, [*(file for _, file in closed), *([old_base] if old_base else [])])
 
     def closed_plans(self, sync: str) -> int:
         """How many plans wait to be folded."""
@@ -135,7 +133,7 @@ class Control:
                 return []
             sync_id, base_file = found
             plans = rows(db, "SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
-            _drop_plans(db, [plan_id for plan_id, _ in plans])
+            drop_plans(db, [plan_id for plan_id, _ in plans])
             db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
             db.execute(
@@ -144,7 +142,7 @@ class Control:
                 (sync_id,),
             )
             files = [*(file for _, file in plans), *([base_file] if base_file else [])]
-            _discard(db, files)
+            discard(db, files)
             return files
 
     def garbage(self, older_than_seconds: float) -> list[str]:
@@ -164,8 +162,9 @@ class Control:
             found = rows(
                 db,
                 f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {_ID} "
+                f"UNION ALL SELECT file FROM history WHERE sync_id = {_ID} "
                 "UNION ALL SELECT base_file FROM sync WHERE name = ? AND base_file IS NOT NULL",
-                [sync, sync],
+                [sync, sync, sync],
             )
             return {file for (file,) in found}
 
@@ -212,9 +211,9 @@ class Control:
         with self._writing() as db:
             for batch in settled:
                 db.execute(
-                    "UPDATE batch SET codes = ?1, job = CASE WHEN ?2 THEN NULL ELSE job END "
-                    "WHERE plan_id = ?3 AND lo = ?4",
-                    (batch.codes, batch.is_over, batch.plan_id, batch.lo),
+                    "UPDATE batch SET codes = ?1, job = CASE WHEN ?2 THEN NULL ELSE job END, settled_at = ?3, "
+                    "answers = ?4 WHERE plan_id = ?5 AND lo = ?6",
+                    (batch.codes, batch.is_over, now, batch.answers, batch.plan_id, batch.lo),
                 )
                 for key, payload, code, message in batch.parked:
                     self._park(db, sync_id, key, payload, code, message, now)
@@ -240,8 +239,8 @@ class Control:
                 (sync_id, run_id, file, rows),
             )
             db.execute(
-                "INSERT INTO batch(plan_id, lo, hi, codes) VALUES (?, 0, ?, ?)",
-                (db.last_insert_rowid(), rows, bytes([Code.ACCEPTED]) * rows),
+                "INSERT INTO batch(plan_id, lo, hi, codes, settled_at) VALUES (?, 0, ?, ?, ?)",
+                (db.last_insert_rowid(), rows, bytes([Code.ACCEPTED]) * rows, self._clock()),
             )
 
     def left_behind(self, sync: str) -> list[LeftBehind]:
@@ -399,30 +398,6 @@ class Control:
             (sync_id, key, payload, attempts, first_at, now, next_at, code, message),
         )
 
-    # --- transactions --------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[apsw.Connection]:
-        with self._lock, sentences(Path(self._connection.filename)):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if not self._connection.get_autocommit():
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[apsw.Connection]:
-        with self._lock, sentences(Path(self._connection.filename)):
-            self._connection.execute("BEGIN")
-            try:
-                yield self._connection
-            finally:
-                if not self._connection.get_autocommit():
-                    self._connection.execute("COMMIT")
-
 
 def _number(db: apsw.Connection, query: str, values: Sequence[Any]) -> int:
     found = row(db, query, values)
@@ -443,28 +418,12 @@ def _batches(db: apsw.Connection, plan_id: int) -> Iterator[tuple[int, int, byte
         yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
 
 
-def _has_weight(codes: bytes | bytearray) -> bool:
-    """Whether anything of a plan is part of the state: something was accepted, or nobody knows."""
-    return Code.UNKNOWN in codes or Code.ACCEPTED in codes
-
-
 def _close_plan(db: apsw.Connection, plan_id: int) -> None:
     """Nothing more of it leaves. A plan that changed nothing is dropped at once: no fold would ever come for it."""
-    if any(_has_weight(codes) for _, _, codes in _batches(db, plan_id)):
+    is_kept = is_to_be_noted(db, plan_id) or any(has_weight(codes) for _, _, codes in _batches(db, plan_id))
+    if is_kept:
         db.execute("UPDATE plan SET state = 'closed' WHERE id = ?", (plan_id,))
         return
     found = rows(db, "SELECT file FROM plan WHERE id = ?", [plan_id])
-    _drop_plans(db, [plan_id])
-    _discard(db, [file for (file,) in found])
-
-
-def _drop_plans(db: apsw.Connection, plan_ids: Iterable[int]) -> None:
-    doomed = [(plan_id,) for plan_id in plan_ids]
-    db.executemany("DELETE FROM batch WHERE plan_id = ?", doomed)
-    db.executemany("DELETE FROM plan WHERE id = ?", doomed)
-
-
-def _discard(db: apsw.Connection, files: Iterable[str]) -> None:
-    """These files are garbage from now on; they are deleted when no reader can need them any more."""
-    now = time.time()
-    db.executemany("INSERT OR IGNORE INTO garbage(file, since) VALUES (?, ?)", [(file, now) for file in files])
+    drop_plans(db, [plan_id])
+    discard(db, [file for (file,) in found])

@@ -409,6 +409,36 @@ def _read_back(
 
 @cli.command()
 @click.argument("name", metavar="SYNC")
+@click.argument("key", metavar="KEY")
+@click.option("--offline", is_flag=True, help="Do not read the source for what comes next.")
+@as_json
+@click.pass_obj
+def explain(file: Path, name: str, key: str, offline: bool, is_json: bool) -> None:
+    """One record's life: its values, when, by which run, the destination's answers, and what comes next."""
+    from syncer import documents, report
+    from syncer.errors import UserError
+    from syncer.explain import explain as look
+
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            lives = [look(engine, sync, key, is_offline=offline) for sync in config.choose([name])]
+            if not any(life.is_known for life in lives):
+                where = " and the source was not asked" if offline else " and no usable row of the source has it"
+                raise UserError(f"Nothing is known of {key} in {name}: nothing is remembered of it,{where}.")
+            found = [
+                documents.explained(life, engine.destination(life.sync.destination).title)
+                for life in lives
+                if life.is_known
+            ]
+    if is_json:
+        _print_json({"syncs": found})
+    else:
+        report.explained({"syncs": found}, report.console())
+
+
+@cli.command()
+@click.argument("name", metavar="SYNC")
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 @as_json
 @click.pass_obj

@@ -11,6 +11,8 @@ from syncer.change import Change
 from syncer.control import Control, Parked, Run
 from syncer.delivery import MISSING
 from syncer.errors import Problem
+from syncer.explain import Life
+from syncer.history import Entry
 from syncer.mapping import Sync
 from syncer.plan import HIDDEN, Plan, change_document, shown
 from syncer.readback import Adopted, Drift, Verified
@@ -219,6 +221,69 @@ def verified(one: Verified, title: str) -> Document:
 
 def _related(drift: Drift, value: Any) -> Any:
     return shown_relation(ids_of(value)) if is_relation(drift.field) else value
+
+
+def explained(life: Life, title: str) -> Document:
+    """One sync of `explain --json`: the record as it is known now, its history (the oldest entry first), and what
+    the next plan would do; sensitive fields are named and never shown."""
+    hidden = {field.name for field in life.sync.fields if field.sensitive}
+    hidden |= {name for entry in life.entries for name, step in entry.fields.items() if step.is_sensitive}
+    last: dict[str, Entry] = {}
+    for entry in life.entries:
+        if entry.result != "rejected":
+            last |= dict.fromkeys(entry.fields, entry)
+    return {
+        "sync": life.sync.name,
+        "destination_title": title,
+        "object": life.sync.record,
+        "key": life.key,
+        "match": dict(life.match),
+        "fields": [
+            {
+                "field": name,
+                "value": _seen(name, one.value, hidden),
+                "state": "in doubt" if one.is_doubtful else "accepted",
+                "mapped": one.is_mapped,
+                "since": _instant(last[name].answered_at) if name in last and not one.is_doubtful else None,
+                "run": str(last[name].run) if name in last and not one.is_doubtful else None,
+            }
+            for name, one in life.fields.items()
+        ],
+        "parked": parked(life.sync, life.parked) if life.parked else None,
+        "history": [_entry(one, hidden) for one in life.entries],
+        "next": {
+            "change": change_document(life.sync, life.change) if life.change else None,
+            "sentence": life.sentence or None,
+        },
+    }
+
+
+def _entry(entry: Entry, hidden: set[str]) -> Document:
+    fields: Document = {}
+    for name, step in entry.fields.items():
+        before, after = (_seen(name, value, hidden) for value in (step.before, step.after))
+        # As in a plan: a null before is a null that was accepted, unless nothing is known.
+        fields[name] = {"before": before if step.is_known else None, "after": after}
+        if not step.is_known and entry.kind != "new":
+            fields[name]["known"] = False
+    return {
+        "at": _instant(entry.answered_at),
+        "run": str(entry.run),
+        "trigger": entry.trigger,
+        "kind": entry.kind,
+        "result": entry.result,
+        "code": entry.code,
+        "message": entry.message,
+        "request": entry.request,
+        "fields": fields,
+    }
+
+
+def _seen(name: str, value: Any, hidden: set[str]) -> Any:
+    """A remembered value as it may be shown."""
+    if name in hidden:
+        return HIDDEN
+    return shown_relation(ids_of(value)) if is_relation(name) else shown(value)
 
 
 def problem(one: Problem) -> Document:

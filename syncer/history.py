@@ -110,21 +110,20 @@ class Entry:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def note(state: State, control: Control, sync: Sync, keep_seconds: float, now: float) -> None:
-    """Write down what the history does not have yet, and let go of what is older than `keep_seconds`.
+def note(state: State, control: Control, sync: Sync, *, is_kept: bool) -> None:
+    """Write down what the history does not have yet; where none is kept, only let go of it.
 
     The caller holds the sync. Any instant may be the last one: a file counts from the commit on that names it and
-    marks its batches, and no later. Raises StateDamaged, and what DuckDB raises.
+    marks its batches, and no sooner. Raises StateDamaged, and what DuckDB raises.
     """
     unnoted = control.unnoted(sync.name)
-    if unnoted and keep_seconds:
+    if not is_kept:
+        for plan in unnoted:
+            control.noted(sync.name, plan, None)
+    elif unnoted:
         with calculator(state.folder) as connection:
             for plan in unnoted:
                 control.noted(sync.name, plan, _written(connection, state, control, sync, plan))
-    elif unnoted:
-        for plan in unnoted:
-            control.noted(sync.name, plan, None)
-    _tidy(state, control, sync.name, keep_seconds, now)
 
 
 def _written(
@@ -239,8 +238,9 @@ def _rows_of(plan: Unnoted, file: StateFile, fields: Mapping[int, Kept], number:
 # --- old and small files -------------------------------------------------------------------------------------------
 
 
-def _tidy(state: State, control: Control, sync: str, keep_seconds: float, now: float) -> None:
-    """Drop files that are too old, and write anew those that are too many of one size, or partly too old."""
+def tidy(state: State, control: Control, sync: str, keep_seconds: float, now: float) -> None:
+    """Drop files that are older than `keep_seconds`, and write anew those that are too many of one size, or partly too
+    old. As safe as `note`, for whoever holds the sync; raises what it raises."""
     limit = now - keep_seconds
     parts = control.history(sync)
     expired = [part for part in parts if part.newest < limit or not keep_seconds]
@@ -342,11 +342,12 @@ def _readable(sync: str, paths: Sequence[Path]) -> Iterator[None]:
     except duckdb.Error as error:
         gone = next((path for path in paths if not path.exists()), None)
         if gone is not None:
-            raise Vanished(gone) from None
+            sentence = f"The history file {gone} is missing. Restore it from a backup; only the history depends on it."
+            raise Vanished(gone, sentence) from None
         if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
             # Its text may quote a value, but for what it says of files.
             raise StateDamaged(
                 f"{sync}: a file of the history cannot be read, or is damaged; they are the files history-… in "
-                f"{paths[0].parent}. Restore it from a backup; nothing but the history depends on it."
+                f"{paths[0].parent}. Restore it from a backup; only the history depends on it."
             ) from None
         raise

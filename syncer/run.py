@@ -26,7 +26,7 @@ from syncer.control import EMPTY, Control, Standing
 from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
 from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
-from syncer.history import note
+from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.plan import Hold, Plan, identity_text
@@ -123,6 +123,10 @@ class Engine:
             gates=self._gates,
         )
         return adapter(name, configured.settings, transport)
+
+    def now(self) -> float:
+        """Seconds since 1970, by this engine's clock."""
+        return self._clock()
 
     def problem(self, sync: Sync, inside: Problem) -> Problem:
         """A problem whose place is a path inside the sync, as one with file and line."""
@@ -417,43 +421,47 @@ class Engine:
         return [Problem("match", sentence)]
 
     def note(self, state: State, control: Control, sync: Sync) -> bool:
-        """Bring the history up to date; says whether it is. A failure is told, not fatal: what is missing stays where
-        it is, and the next run tries again."""
-        try:
-            note(state, control, sync, self.config.history.keep_seconds, self._clock())
-        except StateDamaged as error:
-            log.warning("history_postponed", sync=state.sync, reason=str(error))
-        except duckdb.Error as error:
-            # Its text may quote a value.
-            log.warning("history_postponed", sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
-        else:
-            return True
-        return False
+        """Bring the history up to date; says whether it is. What is missing stays where it is for the next run."""
+        seconds = self.config.history.keep_seconds
+        is_noted = _postponable("history_postponed", state, lambda: note(state, control, sync, is_kept=bool(seconds)))
+        if is_noted:
+            _postponable("history_untidy", state, lambda: tidy(state, control, sync.name, seconds, self._clock()))
+        return is_noted
 
     def fold(self, state: State, control: Control, prepared: Prepared) -> None:
         """Bring the history up to date, and fold when the overlay has grown. That only makes the next comparison
-        cheaper: a failure is told, not fatal."""
-        if not self.note(state, control, prepared.sync):
+        cheaper: a failure is told, not fatal. What the history does not have yet must not be folded away."""
+        if self.note(state, control, prepared.sync):
+            _postponable("fold_postponed", state, lambda: self._fold(state, control, prepared))
+
+    def _fold(self, state: State, control: Control, prepared: Prepared) -> None:
+        standing = control.standing(state.sync)
+        overlay = sum(len(one.codes) for one in standing.plans)
+        if control.left_behind(state.sync):
+            # A job will tell what became of its records, and it has to find them where they are.
             return
-        try:
-            standing = control.standing(state.sync)
-            overlay = sum(len(one.codes) for one in standing.plans)
-            if control.left_behind(state.sync):
-                # A job will tell what became of its records, and it has to find them where they are.
-                return
-            if not standing.plans or (
-                overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
-            ):
-                return
-            with calculator(state.folder) as connection:
-                inputs = self.inputs(state, control, standing)
-                mapped, retired = slots_of(prepared.canon, inputs)
-                fold(state, control, [*mapped, *retired], len(prepared.sync.match), connection)
-        except StateDamaged as error:
-            log.warning("fold_postponed", sync=state.sync, reason=str(error))
-        except duckdb.Error as error:
-            # Its text may quote a value.
-            log.warning("fold_postponed", sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
+        if not standing.plans or (
+            overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
+        ):
+            return
+        with calculator(state.folder) as connection:
+            inputs = self.inputs(state, control, standing)
+            mapped, retired = slots_of(prepared.canon, inputs)
+            fold(state, control, [*mapped, *retired], len(prepared.sync.match), connection)
+
+
+def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
+    """Do what can also be done at the end of the next run; says whether it is done."""
+    try:
+        work()
+    except StateDamaged as error:
+        log.warning(event, sync=state.sync, reason=str(error))
+    except duckdb.Error as error:
+        # Its text may quote a value.
+        log.warning(event, sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
+    else:
+        return True
+    return False
 
 
 def _facts(plan: Plan) -> dict[str, object]:

@@ -188,9 +188,10 @@ class State:
 class Vanished(StateDamaged):
     """A named file is not there: folded away by the daemon between two looks, or lost."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sentence: str = "") -> None:
         super().__init__(
-            f"The state file {path} is missing. Restore it from a backup; or run `syncer forget` for the sync, "
+            sentence
+            or f"The state file {path} is missing. Restore it from a backup; or run `syncer forget` for the sync, "
             "after which everything is sent again."
         )
 
@@ -213,12 +214,16 @@ class Relation:
         base: StateFile | None,
         plans: Sequence[tuple[PlanFile, StateFile]],
         slots: Sequence[Slot],
+        key: str | None = None,
     ) -> bool:
-        """Make the view; says whether there is anything in it (false: nothing was ever accepted)."""
+        """Make the view; says whether there is anything in it (false: nothing was ever accepted).
+
+        With `key`, only that record need be right, which is quicker: what plans say of others is left out.
+        """
         self._slots = list(slots)
         parts = []
         if plans:
-            self._overlay(plans)
+            self._overlay(plans, "" if key is None else f" AND p.key = {sql.literal(key)}")
         if base:
             parts.append(
                 f"SELECT {self._columns(base)}, file_row_number AS _rid "
@@ -270,7 +275,7 @@ class Relation:
         bits = [f"({sent}) AS _sent", f"({doubt}) AS _doubt", f"({' | '.join(foreign) or '0::BIGINT'}) AS _foreign"]
         return ", ".join([*listed, *bits, *values])
 
-    def _overlay(self, plans: Sequence[tuple[PlanFile, StateFile]]) -> None:
+    def _overlay(self, plans: Sequence[tuple[PlanFile, StateFile]], wanted: str) -> None:
         parts = []
         for number, (plan, file) in enumerate(plans):
             codes = pa.Array.from_buffers(pa.uint8(), len(plan.codes), [None, pa.py_buffer(plan.codes)])
@@ -287,7 +292,7 @@ class Relation:
                 f"-1 - ({number}::BIGINT << 40) - p.file_row_number AS _rid "
                 f"FROM read_parquet({sql.literal(str(file.path))}, file_row_number = true) AS p "
                 f"JOIN codes_{number} AS c ON c.position = p.file_row_number "
-                f"WHERE c.code IN ({Code.UNKNOWN}, {Code.ACCEPTED})"
+                f"WHERE c.code IN ({Code.UNKNOWN}, {Code.ACCEPTED}){wanted}"
             )
         self._db.execute(f"CREATE OR REPLACE TEMP TABLE rows_of_plans AS {' UNION ALL BY NAME '.join(parts)}")
         if len(parts) == 1:

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -30,7 +30,7 @@ class Echo(StandIn):
 
     kind = "echo"
     title = "Echo"
-    headers: dict[str, str] = {}
+    headers: ClassVar[dict[str, str]] = {}
 
     def handle(self, request: Request) -> Answer:
         return Answer(200, {"ok": True}, self.headers)

@@ -12,6 +12,7 @@ from typing import IO
 
 from rich.console import Console
 
+from syncer.report.explain import explained
 from syncer.report.plan import diff
 from syncer.report.readback import adopted, verified
 from syncer.report.results import check, problems, rejected, status, sync
@@ -27,4 +28,16 @@ def console(file: IO[str] | None = None) -> Console:
     return Console(file=file, width=None if told else WIDTH, highlight=False, markup=False, emoji=False)
 
 
-__all__ = ["WIDTH", "adopted", "check", "console", "diff", "problems", "rejected", "status", "sync", "verified"]
+__all__ = [
+    "WIDTH",
+    "adopted",
+    "check",
+    "console",
+    "diff",
+    "explained",
+    "problems",
+    "rejected",
+    "status",
+    "sync",
+    "verified",
+]

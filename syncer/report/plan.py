@@ -118,8 +118,14 @@ def _head(change: Document) -> Text:
 
 def _line(change: Document) -> Text:
     line = _head(change)
+    return line.append("   ").append_text(fields_line(change)) if change["fields"] else line
+
+
+def fields_line(change: Document) -> Text:
+    """What changes of a record: `score 41 → 44, band "warm" → "hot"`."""
+    line = Text()
     for number, (name, field) in enumerate(change["fields"].items()):
-        line.append("   " if number == 0 else ", ")
+        line.append(", " if number else "")
         line.append(words.printable(name) + " ", "dim")
         line.append_text(_field(change, field))
     return line

@@ -14,7 +14,7 @@ import pytest
 
 from syncer import history
 from syncer.change import Change, Outcome, accepted, rejected
-from syncer.config import History, load
+from syncer.config import History
 from syncer.control import Control
 from syncer.errors import StateDamaged, Stopping
 from syncer.forgetting import forget
@@ -329,13 +329,29 @@ def test_merging_may_be_interrupted(stage: Stage, monkeypatch: pytest.MonkeyPatc
     assert 2 == len(stage.engine.control().history(SYNC))
 
 
+def test_lost_file_of_the_history_stops_no_run(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is gone can be neither merged nor told of; runs go on, and their state is folded."""
+    stage.run()
+    for file in (stage.workplace.state / SYNC).glob("history-*"):
+        file.unlink()
+    monkeypatch.setattr(history, "FILES_MAX", 0)
+    bases = sorted((stage.workplace.state / SYNC).glob("base-*"))
+    stage.workplace.sql("UPDATE people SET score = score + 1")
+
+    assert "done" == stage.run().result
+    assert 2 == len(stage.engine.control().history(SYNC))
+    assert bases != sorted((stage.workplace.state / SYNC).glob("base-*"))
+    with pytest.raises(StateDamaged, match=r"The history file .+ is missing\. Restore it from a backup"):
+        lived(stage, "u1")
+
+
 def test_layouts_side_by_side(stage: Stage) -> None:
     """A field that the mapping lost, and one that became another type, are still told as they were."""
     stage.run()
     mapping = stage.workplace.folder / "mappings" / "memory.toml"
     mapping.write_text(mapping.read_text().replace('score = "score"', 'score = { column = "score", type = "text" }'))
     mapping.write_text(mapping.read_text().replace('user = "user_id"\n', ""))
-    stage.engine.config = load(stage.workplace.folder / "config.toml", lambda kind: stage.adapter, lambda: ("memory",))
+    stage.engine.config = stage.load()
     stage.run()
     first, second = lived(stage, "u8")
 

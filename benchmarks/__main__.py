@@ -149,16 +149,14 @@ def _history(figures: dict[str, Any]) -> list[str]:
         "remember": "remembering its outcomes, batch by batch",
         "note": f"writing its history, {note['bytes_per_record']:.0f} bytes a record",
     }
-    lines += [
-        f"| {text} | {note[step]['wall_seconds']:.2f} | {note[step]['cpu_seconds']:.2f} |"
-        for step, text in steps.items()
-    ]
-    return [
-        *lines,
-        "",
+    for step, text in steps.items():
+        lines.append(f"| {text} | {note[step]['wall_seconds']:.2f} | {note[step]['cpu_seconds']:.2f} |")
+    lines.append("")
+    lines.append(
         f"One record's life among {life['entries']:,} entries: {life['median_seconds'] * 1000:.0f} ms, at worst "
-        f"{life['worst_seconds'] * 1000:.0f} ms; a key that nobody knows {life['unknown_key_seconds'] * 1000:.0f} ms.",
-    ]
+        f"{life['worst_seconds'] * 1000:.0f} ms; a key that nobody knows {life['unknown_key_seconds'] * 1000:.0f} ms."
+    )
+    return lines
 
 
 if __name__ == "__main__":

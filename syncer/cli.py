@@ -440,26 +440,36 @@ def explain(file: Path, name: str, key: str, offline: bool, is_json: bool) -> No
 @cli.command()
 @click.argument("name", metavar="SYNC")
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
+@click.option("--erase", "is_erase", is_flag=True, help="With their history, from every file of the state.")
 @as_json
 @click.pass_obj
-def forget(file: Path, name: str, keys: Sequence[str], is_json: bool) -> None:
+def forget(file: Path, name: str, keys: Sequence[str], is_erase: bool, is_json: bool) -> None:
     """Drop remembered values, of a whole sync or of some keys, so that they are sent again."""
+    from syncer import forgetting
     from syncer.errors import UserError
-    from syncer.forgetting import forget as drop
 
+    dropped, entries = {}, {}
     with _sentences(is_json=is_json):
         config = _load(file)
         with _engine(config) as engine:
-            dropped = {one.name: drop(engine, one.name, keys) for one in config.choose([name])}
-        if keys and not any(dropped.values()):
+            for one in config.choose([name]):
+                if is_erase:
+                    erased = forgetting.erase(engine, one.name, keys)
+                    dropped[one.name], entries[one.name] = erased.records, erased.entries
+                else:
+                    dropped[one.name] = forgetting.forget(engine, one.name, keys)
+        if keys and not any(dropped.values()) and not any(entries.values()):
             raise UserError(f"Nothing is remembered of {', '.join(keys)}, so there is nothing to forget.")
     if is_json:
-        _print_json({"forgotten": dropped})
+        _print_json({"forgotten": dropped} | ({"erased": entries} if is_erase else {}))
         return
-    for one, number in dropped.items():
-        click.echo(
-            f"{one}: {_count(number, 'record')} forgotten; the next sync sends {'them' if number != 1 else 'it'} again."
-        )
+    for sync_name, number in dropped.items():
+        them = "them" if number != 1 else "it"
+        told = f"{_count(number, 'record')} forgotten; the next sync sends {them} again."
+        if is_erase:
+            entries_told = f"{entries[sync_name]:,} {'entry' if entries[sync_name] == 1 else 'entries'} of the history"
+            told = f"{_count(number, 'record')} and {entries_told} erased; what the source has of {them} is sent again."
+        click.echo(f"{sync_name}: {told}")
 
 
 @cli.command()

@@ -76,6 +76,11 @@ class Layout:
         """SQL of all rows."""
         return f"read_parquet([{', '.join(sql.literal(str(file)) for file in self.files)}])"
 
+    @property
+    def with_names(self) -> str:
+        """SQL of all rows, each with the file that it is in."""
+        return f"{self.relation[:-1]}, filename = true)"
+
     def column(self, slot: int) -> str:
         """The column of a field's values after."""
         return f"f{slot}_{self.fields[slot].name}"
@@ -257,6 +262,25 @@ def tidy(state: State, control: Control, sync: str, keep_seconds: float, now: fl
     for group in groups.values():
         if len(group) > FILES_MAX:
             _rewrite(state, control, sync, group, _since(limit))
+
+
+def without(state: State, control: Control, keys: Sequence[str]) -> int:
+    """Write the files anew that tell of these keys, without them; returns how many entries there were.
+
+    As safe as `note`, for whoever holds the sync. The old files are garbage, and still there. Raises what it raises.
+    """
+    listed = f"({', '.join(sql.literal(key) for key in keys)})"
+    entries: dict[str, int] = {}
+    parts = control.history(state.sync)
+    with duckdb.connect(":memory:") as connection:
+        for layout in _layouts(state, parts):
+            query = f"SELECT filename, count(*) FROM {layout.with_names} WHERE key IN {listed} GROUP BY filename"
+            with _readable(state.sync, layout.files):
+                entries |= {Path(name).name: number for name, number in connection.execute(query).fetchall()}
+    for part in parts:
+        if part.file in entries:
+            _rewrite(state, control, state.sync, [part], f"key NOT IN {listed}")
+    return sum(entries.values())
 
 
 def _rewrite(state: State, control: Control, sync: str, parts: Sequence[HistoryPart], wanted: str) -> None:

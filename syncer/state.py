@@ -122,8 +122,8 @@ class State:
         finally:
             os.close(handle)
 
-    def clean(self, control: Control) -> None:
-        """Delete what a killed process left half written, and garbage that no reader can still need."""
+    def clean(self, control: Control, garbage_seconds: float = GARBAGE_SECONDS) -> None:
+        """Delete what a killed process left half written, and garbage of that age, which no reader can still need."""
         known = control.referenced(self.sync)
         for file in self.folder.glob("*.parquet*"):
             if file.name not in known:
@@ -133,7 +133,7 @@ class State:
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-        old = [name for name in control.garbage(GARBAGE_SECONDS) if (self.folder / name).exists()]
+        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
         for name in old:
             (self.folder / name).unlink(missing_ok=True)
         control.collected(old)

@@ -385,6 +385,17 @@ def test_forget(town: Town) -> None:
     assert ROWS == town("sync", "customerio", "--json").sync["accepted"]
 
 
+def test_erase(town: Town) -> None:
+    """An erased record is in neither state nor history, and the numbers say how much it was."""
+    town("sync", "customerio")
+    erased = town("forget", "customerio.people", "u2", "--erase", "--json").json
+
+    assert {"forgotten": {"customerio.people": 1}, "erased": {"customerio.people": 1}} == erased
+    assert 1 == town("forget", "customerio.people", "u2", "--erase").code
+    assert "1 record and 1 entry of the history erased" in told(town("forget", "customerio.people", "u3", "--erase"))
+    assert [] == town("explain", "customerio.people", "u2", "--json").sync["history"]
+
+
 def test_check(town: Town) -> None:
     """All is well, nothing is sent; a wrong key is told at its place, and --offline does not ask."""
     good = town("check", "--json")

@@ -10,7 +10,7 @@ from typing import Any
 
 import apsw
 
-from syncer.control.connection import open_to_look, open_to_write, row, rows
+from syncer.control.connection import open_to_look, open_to_write, row, rows, scrub
 from syncer.control.noting import Noting, discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.values import EMPTY, Code, LeftBehind, Parked, PlanFile, Run, Settled, Standing, enumerate_new
 
@@ -144,6 +144,11 @@ class Control(Noting):
             files = [*(file for _, file in plans), *([base_file] if base_file else [])]
             discard(db, files)
             return files
+
+    def scrub(self) -> None:
+        """Leave nothing of deleted rows in any file of the store. Raises StateDamaged."""
+        with self._lock:
+            scrub(self._connection, Path(self._connection.filename).parent)
 
     def garbage(self, older_than_seconds: float) -> list[str]:
         """Files that nothing refers to any more since that long."""

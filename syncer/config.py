@@ -232,6 +232,22 @@ def _is_nothing(span: str) -> bool:
     return re.fullmatch(r"\s*0+(\.0+)?\s*[smhdw]?\s*", span) is not None
 
 
+class DeliveredLog(_Strict):
+    """`[delivered]`: a table of the warehouse to which every accepted change is appended."""
+
+    table: str = Field(description='The table, as "syncer.delivered"; it is made when it is not there.')
+    path: FilePath | None = Field(
+        default=None, description="A DuckDB file for it; left out, it is in the warehouse of the source."
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _table(cls, text: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,2}", text):
+            raise ValueError('has to be the name of a table, as "syncer.delivered"')
+        return text
+
+
 class ConfigFile(_Strict):
     """The config as it is written; what a destination takes is its adapter's own business."""
 
@@ -245,6 +261,7 @@ class ConfigFile(_Strict):
     service: Service = Field(default_factory=Service, description="The HTTP side of the daemon.")
     delivery: Delivery = Field(default_factory=Delivery, description="Repeats of requests and of refused records.")
     history: History = Field(default_factory=History, description="What was accepted and refused over time.")
+    delivered: DeliveredLog | None = Field(default=None, description="Accepted changes, as a table of the warehouse.")
     mappings: str = Field(default="mappings", min_length=1, description="The folder of the mapping files.")
 
     @field_validator("destinations")
@@ -253,6 +270,22 @@ class ConfigFile(_Strict):
         if not destinations:
             raise ValueError("is empty; write a section as [destinations.salesforce]")
         return destinations
+
+    @field_validator("delivered")
+    @classmethod
+    def _delivered(cls, delivered: DeliveredLog | None, info: ValidationInfo) -> DeliveredLog | None:
+        if delivered is None:
+            return None
+        history, source = info.data.get("history"), info.data.get("source")
+        if isinstance(history, History) and not history.keep_seconds:
+            raise ValueError("is made of the history, and `history.keep` says that none is kept; let it keep 30d")
+        parts = delivered.table.count(".") + 1
+        is_duckdb = delivered.path is not None or isinstance(source, DuckDBSource)
+        if is_duckdb and parts == 3:
+            raise ValueError(f"has a table {delivered.table!r}; in DuckDB it is SCHEMA.TABLE")
+        if not is_duckdb and parts == 1:
+            raise ValueError(f"has a table {delivered.table!r}; in BigQuery it is DATASET.TABLE")
+        return delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +319,7 @@ class Config:
     document: Document | None = field(default=None, repr=False)
     """The config file itself."""
     history: History = field(default_factory=History)
+    delivered: DeliveredLog | None = None
 
     def problem(self, sync: Sync, place: str, sentence: str) -> Problem:
         """A problem at a path inside a sync (`fields.score`, `match`) or at a setting (`destinations.NAME.api_key`,
@@ -368,6 +402,7 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         service=settings.service,
         delivery=settings.delivery,
         history=settings.history,
+        delivered=settings.delivered,
         written=mappings.written,
         document=document,
     )

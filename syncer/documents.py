@@ -74,6 +74,7 @@ def sync(report: Report) -> Document:
         "error": report.error,
         "holds": [asdict(one) for one in report.holds],
         "released": report.released,
+        "warnings": report.warnings,
         "reasons": [
             {
                 "result": result,
@@ -91,7 +92,7 @@ def failed(name: str, error: str) -> Document:
     counts = dict.fromkeys(("planned", "accepted", "rejected", "deferred", "unsent", "requests"), 0)
     return {
         "sync": name, "run": None, "result": "failed", **counts, "seconds": 0.0, "error": error,
-        "holds": [], "released": [], "reasons": [],
+        "holds": [], "released": [], "warnings": [], "reasons": [],
     }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ MERGED_ROWS_MAX = 4_000_000
 OVERDUE = 1 / 16
 """A file is rewritten for the rows that it has kept too long when they are that share of the time overdue; look-ups
 do not show them from the first moment on."""
-CODEC = "zstd"
+PACKED = "COMPRESSION zstd, PARQUET_VERSION v2"
 """A history lies for long, so it is worth a little more time than a plan."""
 
 _arrow: Any = pa  # Its stubs know neither `arange` nor run-end encoding.
@@ -142,8 +142,8 @@ def _written(
     _register(connection, plan)
     path = state.fresh("history")
     facts = {"sync": sync.name, "kind": "history", "slots": json.loads(layout)}
-    with _readable(sync.name, [file.path]):
-        rows = write_parquet(connection, _rows_of(plan, file, fields, number), path, facts, CODEC)
+    with readable(sync.name, [file.path]):
+        rows = write_parquet(connection, _rows_of(plan, file, fields, number), path, facts, PACKED)
     if not rows:
         path.unlink()
         return None
@@ -275,7 +275,7 @@ def without(state: State, control: Control, keys: Sequence[str]) -> int:
     with duckdb.connect(":memory:") as connection:
         for layout in _layouts(state, parts):
             query = f"SELECT filename, count(*) FROM {layout.with_names} WHERE key IN {listed} GROUP BY filename"
-            with _readable(state.sync, layout.files):
+            with readable(state.sync, layout.files):
                 entries |= {Path(name).name: number for name, number in connection.execute(query).fetchall()}
     for part in parts:
         if part.file in entries:
@@ -288,9 +288,9 @@ def _rewrite(state: State, control: Control, sync: str, parts: Sequence[HistoryP
     (layout,) = _layouts(state, parts)
     path = state.fresh("history")
     facts = {"sync": sync, "kind": "history", "slots": json.loads(parts[0].layout)}
-    with calculator(state.folder) as connection, _readable(sync, layout.files):
+    with calculator(state.folder) as connection, readable(sync, layout.files):
         query = f"SELECT * FROM {layout.relation} WHERE {wanted} ORDER BY key, answered_at"
-        rows = write_parquet(connection, query, path, facts, CODEC)
+        rows = write_parquet(connection, query, path, facts, PACKED)
         span = f"SELECT epoch(min(answered_at)), epoch(max(answered_at)) FROM read_parquet({sql.literal(str(path))})"
         oldest, newest = connection.execute(span).fetchall()[0]
     if not rows:
@@ -316,7 +316,7 @@ def life(state: State, control: Control, key: str, since: float) -> list[Entry]:
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for layout in layouts(state, control):
-            with _readable(state.sync, layout.files):
+            with readable(state.sync, layout.files):
                 wanted = f"key = {sql.literal(key)} AND {_since(since)}"
                 found = connection.sql(f"SELECT * FROM {layout.relation} WHERE {wanted}").to_arrow_table()
             for batch in found.to_batches():
@@ -359,7 +359,7 @@ def _layouts(state: State, parts: Iterable[HistoryPart]) -> list[Layout]:
 
 
 @contextlib.contextmanager
-def _readable(sync: str, paths: Sequence[Path]) -> Iterator[None]:
+def readable(sync: str, paths: Sequence[Path]) -> Iterator[None]:
     """Turn what DuckDB says of files that it cannot read into Vanished and StateDamaged."""
     try:
         yield

@@ -23,6 +23,7 @@ from syncer.canonical import Canon, canon
 from syncer.compare import Inputs, calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
 from syncer.control import EMPTY, Control, Standing
+from syncer.delivered import delivered_log, not_logged
 from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
 from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
@@ -70,6 +71,8 @@ class Report:
     holds: list[Hold] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    """Sentences about what went wrong beside the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Engine:
         self._clock = clock
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
+        self._delivered = delivered_log(config, source)
         self._lock = threading.Lock()
 
     # --- what commands ask for -------------------------------------------------------------------------------
@@ -235,6 +239,7 @@ class Engine:
                 prepared.destination.transport.close()
             report.requests = prepared.destination.transport.requests
             report.seconds = time.monotonic() - started
+            self._log_delivered(state, control, report)
         _log_line(report)
         return report
 
@@ -427,6 +432,21 @@ class Engine:
         if is_noted:
             _postponable("history_untidy", state, lambda: tidy(state, control, sync.name, seconds, self._clock()))
         return is_noted
+
+    def _log_delivered(self, state: State, control: Control, report: Report) -> None:
+        """Append to the warehouse's log what it does not have yet. Whatever goes wrong is a sentence, and no more."""
+        if self._delivered is None:
+            return
+        try:
+            self._delivered.catch_up(state, control, report.sync)
+        except SyncerError as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a log, the run went as it went
+            reason = f"Syncer's fault: {type(error).__name__} in {place_of(error)}."
+        else:
+            return
+        report.warnings.append(not_logged(reason))
+        log.warning("delivered_log_postponed", sync=report.sync.name, reason=reason)
 
     def fold(self, state: State, control: Control, prepared: Prepared) -> None:
         """Bring the history up to date, and fold when the overlay has grown. That only makes the next comparison

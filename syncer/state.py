@@ -405,8 +405,12 @@ def state_is_readable(sync: str, files: Sequence[StateFile]) -> Iterator[None]:
         raise
 
 
+QUICK = "COMPRESSION lz4_raw, PARQUET_VERSION v2"
+"""How Parquet files are packed that are read soon, and by us."""
+
+
 def write_parquet(
-    connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: Mapping[str, object], codec: str = "lz4_raw"
+    connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: Mapping[str, object], packed: str = QUICK
 ) -> int:
     """Write a query's rows to a new file, synced with its folder before its name is of any use; returns the rows.
 
@@ -416,8 +420,8 @@ def write_parquet(
     meta = json.dumps({"format": FORMAT, **facts})
     try:
         count = connection.execute(
-            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, COMPRESSION {codec}, "
-            f"PARQUET_VERSION v2, KV_METADATA {{syncer: {sql.literal(meta)}}})"
+            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, {packed}, "
+            f"KV_METADATA {{syncer: {sql.literal(meta)}}})"
         ).fetchall()[0][0]
         temporary.chmod(0o600)
         with temporary.open("rb+") as handle:

@@ -41,7 +41,8 @@ BEYOND_A_SCHEMA = {
     "secret_in_an_adapters_sentence", "field_that_the_destination_refuses", "mappings_folder_of_another_name",
     "destination_refuses_one_sync_of_a_file_with_a_mistake", "create_as_of_one_object", "create_as_of_another_object",
     "several_objects_and_none_to_create", "several_objects_where_there_is_one", "relation_where_there_are_none",
-    "history_kept_for_a_colour",
+    "history_kept_for_a_colour", "delivered_without_history", "delivered_table_without_a_name",
+    "delivered_table_of_three_parts_in_duckdb", "delivered_table_without_a_dataset",
 }  # fmt: skip
 
 

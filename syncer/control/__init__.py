@@ -13,6 +13,7 @@ from __future__ import annotations
 from syncer.control.store import Control
 from syncer.control.values import (
     EMPTY,
+    Append,
     Code,
     HistoryPart,
     LeftBehind,
@@ -28,6 +29,7 @@ from syncer.control.values import (
 
 __all__ = [
     "EMPTY",
+    "Append",
     "Code",
     "Control",
     "HistoryPart",

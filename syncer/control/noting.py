@@ -11,13 +11,14 @@ import contextlib
 import json
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import apsw
 
 from syncer.control.connection import row, rows, sentences
-from syncer.control.values import Code, HistoryPart, Landed, Unnoted
+from syncer.control.values import Append, Code, HistoryPart, Landed, Unnoted
 
 
 class Noting:
@@ -90,6 +91,35 @@ class Noting:
             if new is not None:
                 _insert(db, sync, new)
             discard(db, old)
+
+    def next_append(self, sync: str) -> Append | None:
+        """What the warehouse's log does not have yet: first what was begun and never ended, as it was begun.
+
+        It is begun when this returns, durably: whoever repeats it can tell whether it had arrived.
+        """
+        with self._writing() as db:
+            found = row(db, "SELECT logged, logging, notes FROM sync WHERE name = ?", [sync])
+            if found is None:
+                return None
+            logged, begun, notes = found
+            if begun:
+                name, upto = json.loads(begun)
+                return Append(name, logged, upto, is_begun=True)
+            if notes <= logged:
+                return None
+            name = uuid.uuid4().hex
+            db.execute("UPDATE sync SET logging = ? WHERE name = ?", (json.dumps([name, notes]), sync))
+            return Append(name, logged, notes)
+
+    def appended(self, sync: str, append: Append) -> None:
+        """The warehouse's log has these notes now."""
+        with self._writing() as db:
+            db.execute("UPDATE sync SET logged = ?, logging = NULL WHERE name = ?", (append.upto, sync))
+
+    def withdraw_append(self, sync: str) -> None:
+        """What was begun has certainly not arrived, and need not be repeated as it was."""
+        with self._writing() as db:
+            db.execute("UPDATE sync SET logging = NULL WHERE name = ?", (sync,))
 
     # --- transactions ------------------------------------------------------------------------------------------
 

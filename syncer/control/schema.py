@@ -49,6 +49,10 @@ STEPS = (
     CREATE TABLE history(file TEXT PRIMARY KEY, sync_id INTEGER NOT NULL, rows INTEGER NOT NULL,
       oldest REAL NOT NULL, newest REAL NOT NULL, layout TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE sync ADD COLUMN logged INTEGER NOT NULL DEFAULT 0;   -- the last note that the warehouse's log has
+    ALTER TABLE sync ADD COLUMN logging TEXT;     -- an append to it that was begun: JSON of its id and its last note
+    """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
 

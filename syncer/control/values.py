@@ -148,6 +148,17 @@ class HistoryPart:
     """Which fields it has, as `syncer.history` writes it; files of one layout have the same columns."""
 
 
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Notes of the history that go to the warehouse's log together; `after` is the last one that is there already."""
+
+    id: str
+    after: int
+    upto: int
+    is_begun: bool = False
+    """It was begun before, and nobody knows whether it arrived."""
+
+
 def answers_text(rejections: Sequence[tuple[int, str, str]], requests: Sequence[tuple[int, str]]) -> str | None:
     """What the history needs to know of a batch beside its codes, as it is kept until then."""
     if not rejections and not requests:

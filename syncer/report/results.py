@@ -54,6 +54,7 @@ def _why(one: Document, console: Console) -> None:
     for reason in one.get("reasons", []):
         label = f"{words.number(reason['count'])} {reason['result']}, {words.printable(reason['code'] or 'no code')}"
         lines.append((Text(label, "red" if reason["result"] == "rejected" else "yellow"), reason["sentence"]))
+    lines += [(Text("warning", "yellow"), sentence) for sentence in one.get("warnings", [])]
     if not lines:
         return
     console.print()

@@ -70,6 +70,10 @@ class Stage:
         )
         self.adapter = type("Mine", (adapter,), {"held": {}, "batches": []})
         self.stop = threading.Event()
+        self.restart()
+
+    def restart(self) -> None:
+        """Another process over the same files, as they are now."""
         config = self.load()
         self.engine = Engine(config, source_of(config.source), lambda kind: self.adapter, self.stop)
 

@@ -438,6 +438,43 @@ def explain(file: Path, name: str, key: str, offline: bool, is_json: bool) -> No
 
 
 @cli.command()
+@click.argument("run", metavar="RUN", type=click.IntRange(min=1))
+@click.option("--dry-run", "is_dry", is_flag=True, help="Show the plan; nothing is sent.")
+@click.option("--release", is_flag=True, help="Over the brakes, this once.")
+@as_json
+@click.pass_obj
+def undo(file: Path, run: int, is_dry: bool, release: bool, is_json: bool) -> None:
+    """Put back what a run replaced, where the destination still holds what it wrote; the rest is listed.
+
+    Exit codes are those of `sync`.
+    """
+    from syncer import documents, report
+    from syncer.run import Options
+    from syncer.undo import Undoing, looked_at, undoable
+
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            _stop_on_signals(engine.stop)
+            chosen = config.choose([undoable(engine, run).sync])
+            (prepared,) = engine.prepare_all(chosen, trigger=None if is_dry else "undo")
+            undoing = Undoing(engine, run)
+            if is_dry:
+                with looked_at(engine, prepared, undoing) as plan:
+                    limit = None if is_json else SHOWN_CHANGES
+                    found = documents.diff(plan, prepared.destination.title, limit=limit)
+            else:
+                options = Options(release, trigger="undo", planner=undoing)
+                (found,) = _run_all(engine, [prepared], {prepared.sync.name: options})
+            document = {"syncs": [documents.undone(found, prepared.sync, undoing)]}
+    if is_json:
+        _print_json(document)
+    else:
+        report.undone(document, report.console(), SHOWN_CHANGES)
+    sys.exit(DONE if is_dry else _sync_code([found]))
+
+
+@cli.command()
 @click.argument("name", metavar="SYNC")
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 @click.option("--erase", "is_erase", is_flag=True, help="With their history, from every file of the state.")

@@ -19,6 +19,7 @@ from syncer.readback import Adopted, Drift, Verified
 from syncer.relations import ids_of, is_relation
 from syncer.relations import shown as shown_relation
 from syncer.run import Report
+from syncer.undo import REASONS, Kept, Undoing
 
 Document = dict[str, Any]
 
@@ -122,6 +123,7 @@ def run(one: Run, *, is_alive: bool) -> Document:
         "plan": one.digest,
         "released": one.released,
         "trigger": one.facts.get("trigger"),
+        "undoes": None if one.facts.get("undoes") is None else str(one.facts["undoes"]),
         "error": KILLED if is_killed else one.error,
     }
 
@@ -285,6 +287,38 @@ def _seen(name: str, value: Any, hidden: set[str]) -> Any:
     if name in hidden:
         return HIDDEN
     return shown_relation(ids_of(value)) if is_relation(name) else shown(value)
+
+
+def undone(document: Document, sync: Sync, undoing: Undoing) -> Document:
+    """One sync of `undo --json`: that of a run, or of a plan, with what is left as it is and what comes next."""
+    hidden = {field.name for field in sync.fields if field.sensitive}
+    left = undoing.left
+    number = document["planned"] if "planned" in document else document["counts"]["changed"]
+    coming = (
+        f"The source still says what run {undoing.undoes} sent, so the next sync of {sync.name} sends it again: pause "
+        "its schedule, or put the source right first."
+    )
+    return document | {
+        "undoes": str(undoing.undoes),
+        "left": {
+            "counts": dict(left.counts.most_common()),
+            "records": [
+                {
+                    "key": one.key,
+                    "field": one.field or None,
+                    "reason": one.reason,
+                    "sentence": REASONS[one.reason],
+                    **({"theirs": _theirs(one, hidden)} if one.reason == "theirs" else {}),
+                }
+                for one in left.listed
+            ],
+        },
+        "next": coming if number else None,
+    }
+
+
+def _theirs(one: Kept, hidden: set[str]) -> Any:
+    return HIDDEN if one.field in hidden and one.theirs is not None else shown(one.theirs)
 
 
 def problem(one: Problem) -> Document:

@@ -13,6 +13,7 @@ row group of it. A row is one record in one run:
     request              the service's own id of the request, where it gives one
     _mask                bit per slot: the fields that left, or were found
     _known               bit per slot: the value before is one that was accepted
+    m0…                  how the record was found
     fN_…, bN             the value after and before of each field in the mask, by slot
 
 Which slots a file has, the file's metadata say, and the control store: files of one *layout* have the same columns.
@@ -69,6 +70,8 @@ class Layout:
 
     fields: Mapping[int, Kept]
     """Slot → field; `fN_NAME` and `bN` are its columns."""
+    identity: str
+    """How the records are keyed and found (`plan.identity_text`), and so what m0… are."""
     files: tuple[Path, ...]
 
     @property
@@ -137,11 +140,11 @@ def _written(
     """A durable file with the settled batches of one plan; None when nothing in them is worth telling."""
     file = state.file(plan.file)
     fields = _fields_of(file, sync)
-    layout = _text(fields)
+    layout = _text(fields, plan.identity)
     number = control.next_note(sync.name)
     _register(connection, plan)
     path = state.fresh("history")
-    facts = {"sync": sync.name, "kind": "history", "slots": json.loads(layout)}
+    facts = {"sync": sync.name, "kind": "history", **json.loads(layout)}
     with readable(sync.name, [file.path]):
         rows = write_parquet(connection, _rows_of(plan, file, fields, number), path, facts, PACKED)
     if not rows:
@@ -225,6 +228,7 @@ def _rows_of(plan: Unnoted, file: StateFile, fields: Mapping[int, Kept], number:
         "o.request AS request",
         f"p._mask & {listed}::BIGINT AS _mask",
         f"p._mask & p._sent & ~p._doubt & {listed}::BIGINT AS _known",
+        *(f"p.m{number}" for number in range(matches_of(plan.identity))),
     ]
     for slot, field in fields.items():
         column, is_told = sql.name(file.columns[slot][0]), f"p._mask & {1 << slot}::BIGINT <> 0"
@@ -287,7 +291,7 @@ def _rewrite(state: State, control: Control, sync: str, parts: Sequence[HistoryP
     """One file in the place of some of one layout, with the rows that are wanted."""
     (layout,) = _layouts(state, parts)
     path = state.fresh("history")
-    facts = {"sync": sync, "kind": "history", "slots": json.loads(parts[0].layout)}
+    facts = {"sync": sync, "kind": "history", **json.loads(parts[0].layout)}
     with calculator(state.folder) as connection, readable(sync, layout.files):
         query = f"SELECT * FROM {layout.relation} WHERE {wanted} ORDER BY key, answered_at"
         rows = write_parquet(connection, query, path, facts, PACKED)
@@ -343,19 +347,27 @@ def _since(seconds: float) -> str:
     return f"answered_at >= make_timestamp({round(seconds * 1e6)})"
 
 
-def _text(fields: Mapping[int, Kept]) -> str:
+def matches_of(identity: str) -> int:
+    """By how many identifiers a record is found."""
+    return len(json.loads(identity)["match"])
+
+
+def _text(fields: Mapping[int, Kept], identity: str) -> str:
     """A layout as the control store keeps it."""
-    return json.dumps({str(slot): [one.name, one.sql_type, one.is_sensitive] for slot, one in fields.items()})
+    slots = {str(slot): [one.name, one.sql_type, one.is_sensitive] for slot, one in fields.items()}
+    return json.dumps({"slots": slots, "identity": identity})
 
 
 def _layouts(state: State, parts: Iterable[HistoryPart]) -> list[Layout]:
     files: dict[str, list[Path]] = {}
     for part in parts:
         files.setdefault(part.layout, []).append(state.folder / part.file)
-    return [
-        Layout({int(slot): Kept(*one) for slot, one in json.loads(text).items()}, tuple(paths))
-        for text, paths in files.items()
-    ]
+    found = []
+    for text, paths in files.items():
+        facts = json.loads(text)
+        fields = {int(slot): Kept(*one) for slot, one in facts["slots"].items()}
+        found.append(Layout(fields, facts["identity"], tuple(paths)))
+    return found
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import pyarrow as pa
@@ -42,6 +43,16 @@ LOOKS_MAX = 5
 """How often a reader starts again when the daemon folds files away under it."""
 
 
+class Planner(Protocol):
+    """Makes a plan that does not come from the source; everything else about its run is as always."""
+
+    undoes: int
+    """The run whose changes the plan takes back, for the journal."""
+
+    def plan(self, prepared: Prepared, inputs: Inputs, state: State, control: Control, file: Path) -> Plan:
+        """The plan, written to `file`. The caller holds the sync. Raises SyncerError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a person can ask of one run."""
@@ -56,6 +67,8 @@ class Options:
     """The plan that was approved; any other is refused."""
     trigger: str = "command"
     """Who started the run, for the journal."""
+    planner: Planner | None = None
+    """Makes another plan than the one from the source."""
 
 
 @dataclass(slots=True)
@@ -222,7 +235,8 @@ class Engine:
             control.recover(sync.name)
             state.clean(control)
             self.note(state, control, sync)
-            run_id = control.begin_run(sync.name, identity_text(sync), options.trigger)
+            undoes = options.planner.undoes if options.planner else None
+            run_id = control.begin_run(sync.name, identity_text(sync), options.trigger, undoes)
             report = Report(sync, run_id, "failed", Delivered(planned=0))
             try:
                 self._straight(prepared, state, control, report, options, progress or (lambda done: None))
@@ -278,20 +292,24 @@ class Engine:
         if self._take_up(prepared, state, control, sync_id):
             standing = control.standing(sync.name)
         inputs = self.inputs(state, control, standing)
-        plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
+        if options.planner:
+            plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
+        else:
+            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
         if options.digest is not None and options.digest != plan.digest:
             plan.file.unlink()
             raise UserError(
                 f"{sync.name}: the plan is not the one that was saved; source, mapping or state have moved since. "
                 "Nothing was sent. Make a new plan with `syncer diff --out`."
             )
-        holds = [*self._judge(plan), *self._allowed(plan, prepared.destination, options.records_max)]
+        judged = self.judge_alone(plan) if options.planner else self._judge(plan)
+        holds = [*judged, *self._allowed(plan, prepared.destination, options.records_max)]
         control.unpark(sync.name, plan.forgotten)
         if holds and not options.release:
             report.holds, report.result = holds, "held"
             report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
             plan.file.unlink()
-            facts = {"holds": [asdict(hold) for hold in holds], "trigger": options.trigger, **_facts(plan)}
+            facts = {"holds": [asdict(hold) for hold in holds], **_facts(plan, options)}
             control.finish_run(run_id, result="held", counts=report.delivered.counts, facts=facts)
             return
         report.released = [hold.brake for hold in holds]
@@ -313,7 +331,7 @@ class Engine:
             counts=delivered.counts,
             requests=prepared.destination.transport.requests,
             error=delivered.error,
-            facts={"trigger": options.trigger, **_facts(plan)},
+            facts=_facts(plan, options),
             plan_id=plan_id,
             versions=plan.versions if is_complete and not options.only else None,
         )
@@ -403,6 +421,10 @@ class Engine:
             modified = self.source.modified(plan.sync)
         return judge(plan, plan.sync.brakes, modified, now)
 
+    def judge_alone(self, plan: Plan) -> list[Hold]:
+        """The brakes on a plan that does not come from the source, whose age says nothing of it."""
+        return judge(plan, plan.sync.brakes, None, datetime.datetime.fromtimestamp(self._clock(), datetime.UTC))
+
     def _moved(self, sync: Sync) -> list[Problem]:
         """A sync whose object, key or match is another one than its state was made with."""
         control = Control.look(self.config.state.path)
@@ -484,9 +506,10 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
     return False
 
 
-def _facts(plan: Plan) -> dict[str, object]:
+def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
-    return {"rows": plan.rows, "known": plan.known, "counts": plan.counts}
+    undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
+    return {"trigger": options.trigger, **undoes, "rows": plan.rows, "known": plan.known, "counts": plan.counts}
 
 
 def _log_line(report: Report) -> None:

@@ -542,7 +542,7 @@ def test_help_is_there_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert "HEAVY []" == done.stdout.splitlines()[-1]
-    for command in ("check", "diff", "sync", "serve", "status", "rejected", "explain", "forget"):
+    for command in ("check", "diff", "sync", "serve", "status", "rejected", "explain", "undo", "forget"):
         assert f"\n  {command} " in done.stdout
 
 

@@ -36,17 +36,17 @@ class Noting:
         with self._reading() as db:
             plans = rows(
                 db,
-                "SELECT plan.id, run_id, file, plan.rows, sendable, run.started, run.facts FROM plan "
+                "SELECT plan.id, run_id, file, plan.rows, sendable, identity, run.started, run.facts FROM plan "
                 "JOIN sync ON sync.id = plan.sync_id LEFT JOIN run ON run.id = run_id "
                 "WHERE sync.name = ? AND state = 'closed' ORDER BY plan.id",
                 [sync],
             )
             found = []
-            for plan_id, run_id, file, number, sendable, started, facts in plans:
+            for plan_id, run_id, file, number, sendable, identity, started, facts in plans:
                 batches = tuple(_landed(db, plan_id, started or time.time()))
                 if batches:
                     trigger = json.loads(facts or "{}").get("trigger") or ""
-                    found.append(Unnoted(plan_id, run_id, file, number, trigger, sendable == 0, batches))
+                    found.append(Unnoted(plan_id, run_id, file, number, trigger, sendable == 0, identity, batches))
             return found
 
     def next_note(self, sync: str) -> int:

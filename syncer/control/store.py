@@ -175,14 +175,18 @@ class Control(Noting):
 
     # --- a run -----------------------------------------------------------------------------------------------
 
-    def begin_run(self, sync: str, identity: str, trigger: str = "command") -> int:
-        """Write the run into the journal before it does anything; returns its number. The oldest runs make room."""
+    def begin_run(self, sync: str, identity: str, trigger: str = "command", undoes: int | None = None) -> int:
+        """Write the run into the journal before it does anything; returns its number. The oldest runs make room.
+
+        `undoes` is the run whose changes this one takes back.
+        """
+        facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes})
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
             db.execute(
                 "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?)",
-                (sync_id, time.time(), json.dumps({"trigger": trigger})),
+                (sync_id, time.time(), json.dumps(facts)),
             )
             run_id = int(db.last_insert_rowid())
             db.execute(
@@ -349,13 +353,15 @@ class Control(Noting):
 
     def runs(self, sync: str, limit: int = 1) -> list[Run]:
         """The newest runs of a sync, newest first."""
+        return self._runs("WHERE sync.name = ? ORDER BY run.id DESC LIMIT ?", [sync, limit])
+
+    def run(self, run_id: int) -> Run | None:
+        """One run; None when the journal has none of this number."""
+        return next(iter(self._runs("WHERE run.id = ?", [run_id])), None)
+
+    def _runs(self, which: str, values: Sequence[Any]) -> list[Run]:
         with self._reading() as db:
-            found = rows(
-                db,
-                f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id WHERE sync.name = ? "
-                "ORDER BY run.id DESC LIMIT ?",
-                [sync, limit],
-            )
+            found = rows(db, f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
             return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
 
     # --- parked records ----------------------------------------------------------------------------------------

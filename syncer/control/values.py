@@ -133,6 +133,8 @@ class Unnoted:
     trigger: str
     is_found: bool
     """What it says was read at the destination, and not sent there."""
+    identity: str
+    """How its records are keyed and found."""
     batches: tuple[Landed, ...]
 
 

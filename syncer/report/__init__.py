@@ -16,6 +16,7 @@ from syncer.report.explain import explained
 from syncer.report.plan import diff
 from syncer.report.readback import adopted, verified
 from syncer.report.results import check, problems, rejected, status, sync
+from syncer.report.undo import undone
 
 WIDTH = 100
 """Columns where nobody says how wide the paper is: a pipe, a file, a log."""
@@ -39,5 +40,6 @@ __all__ = [
     "rejected",
     "status",
     "sync",
+    "undone",
     "verified",
 ]

@@ -57,7 +57,8 @@ def _one(sync: Document, console: Console, limit: int) -> None:
         hanging(console, Text(f"HELD by {words.printable(hold['brake'])}", "bold red"), hold["sentence"])
     if sync.get("holds"):
         console.print("  Nothing of this plan is sent. If it is what you want, release it, this once:")
-        console.print(Text(f"    syncer sync {words.printable(sync['sync'])} --release", "bold"))
+        command = f"undo {sync['undoes']}" if sync.get("undoes") else f"sync {words.printable(sync['sync'])}"
+        console.print(Text(f"    syncer {command} --release", "bold"))
     console.print(_counts(sync))
 
 

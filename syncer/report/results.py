@@ -113,9 +113,10 @@ def _standing(one: Document, console: Console) -> None:
 
 def _way_out(held: Document, console: Console) -> None:
     name = words.printable(held["sync"])
-    hanging(
-        console, Text("next", "bold"), f"syncer diff {name} shows the plan; syncer sync {name} --release lets it pass"
-    )
+    look, release = f"syncer diff {name}", f"syncer sync {name} --release"
+    if run := held.get("undoes") or (held.get("last_run") or {}).get("undoes"):
+        look, release = f"syncer undo {run} --dry-run", f"syncer undo {run} --release"
+    hanging(console, Text("next", "bold"), f"{look} shows the plan; {release} lets it pass")
 
 
 def rejected(document: Document, console: Console, *, now: datetime.datetime | None = None) -> None:

@@ -111,6 +111,8 @@ class DeliveredLog:
                 return
             file = folder / "rows.parquet"
             files = [path for layout in layouts(state, control) for path in layout.files]
+            # Rows of a table have no order, and without one all processors write.
+            connection.execute("SET preserve_insertion_order = false")
             with readable(sync.name, files):
                 rows = write_parquet(connection, " UNION ALL ".join(parts), file, {"kind": "delivered"}, PACKED)
             if rows:
@@ -143,6 +145,7 @@ class DuckDBTable(Table):
         rows = f"SELECT * REPLACE ({sql.literal(append_id)} AS append) FROM read_parquet({sql.literal(str(file))})"
         try:
             with self._open() as connection:
+                connection.execute("SET preserve_insertion_order = false")
                 connection.execute("BEGIN")
                 if dot:
                     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.name(schema)}")

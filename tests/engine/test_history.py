@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from syncer import history
-from syncer.change import Change, Outcome, accepted, rejected
+from syncer.change import Change, Job, Outcome, accepted, rejected
 from syncer.config import History
 from syncer.control import Control
 from syncer.errors import StateDamaged, Stopping
@@ -197,6 +197,24 @@ def test_job_that_is_taken_up_later_is_told_once(stage: Stage) -> None:
     entries = everything(stage)
 
     assert {1: 20, 2: ROWS - 20} == Counter(run for _, run, _ in entries)
+    assert ROWS == len({key for key, _, _ in entries})
+
+
+def test_job_that_has_told_a_part_is_told_whole(stage: Stage) -> None:
+    """A batch that a job may still tell of waits for it, also with what is known of it already."""
+
+    def begun(moody: Moody, number: int, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+        yield Job("job-7")
+        yield accepted(changes[0])
+        raise Stopping(doubt=True)
+
+    stage.run(begun)
+    assert [] == everything(stage)
+    resuming(stage, done)
+    stage.run()
+    entries = everything(stage)
+
+    assert {1: 10, 2: ROWS - 10} == Counter(run for _, run, _ in entries)
     assert ROWS == len({key for key, _, _ in entries})
 
 

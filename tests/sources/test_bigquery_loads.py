@@ -168,11 +168,29 @@ def test_service_that_is_out(here: BigQueryStandIn, file: Path) -> None:
     assert raised.value.doubt
 
 
-def test_whole_log_comes_to_bigquery(here: BigQueryStandIn, tmp_path: Path) -> None:
-    """A run's accepted changes arrive in BigQuery, one row a field, and after a lost answer still once."""
-    stage = Stage(tmp_path)
+def test_log_whose_table_did_not_fit_is_caught_up(here: BigQueryStandIn, tmp_path: Path) -> None:
+    """A job that failed for good is not asked for again: once the table fits, all that is missing arrives."""
+    stage = logging_stage(here, tmp_path)
+    here.warehouse.put(TABLE, pa.table({"id": pa.array([1], pa.int64())}))
+    first = stage.run()
+    del here.warehouse.tables[f"acme.{TABLE}"]
+    second = stage.run()
+    stage.engine.close()
+
+    assert "Provided Schema does not match" in first.warnings[0]
+    assert ([], 100) == (second.warnings, count(here))
+
+
+def logging_stage(here: BigQueryStandIn, folder: Path) -> Stage:
+    stage = Stage(folder)
     config = dataclasses.replace(stage.engine.config, source=settings(), delivered=DeliveredLog(table=TABLE))
     stage.engine._delivered = delivered_log(config, BigQuery(settings(endpoint=here.url), patience=PATIENCE))
+    return stage
+
+
+def test_whole_log_comes_to_bigquery(here: BigQueryStandIn, tmp_path: Path) -> None:
+    """A run's accepted changes arrive in BigQuery, one row a field, and after a lost answer still once."""
+    stage = logging_stage(here, tmp_path)
     here.trouble("lost", when=is_upload)
     first = stage.run()
     second = stage.run()

@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the comparison")
     parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
+    parser.add_argument("--entries", type=int, default=10_000_000, help="entries of the history")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json")
     parser.add_argument("--page", type=Path, help=f"a page whose text after {MARK!r} is replaced by the tables")
     options = parser.parse_args()
@@ -35,6 +36,10 @@ def main() -> None:
         figures["deliver"] = {
             kind: {way: _child("deliver", kind, way, folder, options.records) for way in ("plain", "ours")}
             for kind in ("customerio", "salesforce")
+        }
+        figures["history"] = {
+            "note": _child("history", "note", folder),
+            "life": _child("history", "life", folder, options.entries),
         }
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=2) + "\n")
@@ -47,7 +52,7 @@ def main() -> None:
 
 def child(words: list[str]) -> None:
     """One measurement, printed as JSON."""
-    from benchmarks import compare, deliver
+    from benchmarks import compare, deliver, history
 
     what, *rest = words
     if what == "prepare":
@@ -55,6 +60,10 @@ def child(words: list[str]) -> None:
         print("{}")
     elif what == "compare":
         print(json.dumps(getattr(compare, rest[0])(Path(rest[1]))))
+    elif what == "history":
+        print(
+            json.dumps(history.note(Path(rest[1])) if rest[0] == "note" else history.life(Path(rest[1]), int(rest[2])))
+        )
     elif what == "deliver":
         kind, way, folder, records = rest
         small = Path(folder) / f"deliver-{records}"
@@ -122,8 +131,32 @@ def _table(figures: dict[str, Any]) -> str:
                 f"| {name} | {one['wall_seconds']:.2f} | {one['cpu_seconds']:.2f} | {one['peak_mib']:,.0f} "
                 f"| {one['requests']} | {one['records_per_second']:,.0f} | {ratio:.2f} |"
             )
+    lines += ["", *_history(figures["history"])]
     machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
     return "\n".join([*lines, "", f"Measured on: {machine}."])
+
+
+def _history(figures: dict[str, Any]) -> list[str]:
+    note, life = figures["note"], figures["life"]
+    lines = [
+        f"Remembering a first run of {note['records']:,} records x 16 fields, all of them new:",
+        "",
+        "| | wall s | CPU s |",
+        "| --- | ---: | ---: |",
+    ]
+    steps = {
+        "plan": "planning it",
+        "remember": "remembering its outcomes, batch by batch",
+        "note": f"writing its history, {note['bytes_per_record']:.0f} bytes a record",
+    }
+    for step, text in steps.items():
+        lines.append(f"| {text} | {note[step]['wall_seconds']:.2f} | {note[step]['cpu_seconds']:.2f} |")
+    lines.append("")
+    lines.append(
+        f"One record's life among {life['entries']:,} entries: {life['median_seconds'] * 1000:.0f} ms, at worst "
+        f"{life['worst_seconds'] * 1000:.0f} ms; a key that nobody knows {life['unknown_key_seconds'] * 1000:.0f} ms."
+    )
+    return lines
 
 
 if __name__ == "__main__":

@@ -164,6 +164,9 @@ def judge_allowance(sync: Sync, requests: int, allowance: Allowance) -> list[Hol
 
 def _way_out(plan: Plan) -> str:
     name = plan.sync.name
+    if plan.undoes is not None:
+        run = plan.undoes
+        return f"Look at it with `syncer undo {run} --dry-run`; `syncer undo {run} --release` sends it this once."
     return f"Look at it with `syncer diff {name}`; if it is right, `syncer sync {name} --release` sends it this once."
 
 

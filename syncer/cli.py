@@ -468,27 +468,104 @@ def _read_back(
 
 @cli.command()
 @click.argument("name", metavar="SYNC")
-@click.argument("keys", metavar="[KEY]...", nargs=-1)
+@click.argument("key", metavar="KEY")
+@click.option("--offline", is_flag=True, help="Do not read the source for what comes next.")
 @as_json
 @click.pass_obj
-def forget(file: Path, name: str, keys: Sequence[str], is_json: bool) -> None:
-    """Drop remembered values, of a whole sync or of some keys, so that they are sent again."""
+def explain(file: Path, name: str, key: str, offline: bool, is_json: bool) -> None:
+    """One record's life: its values, when, by which run, the destination's answers, and what comes next."""
+    from syncer import documents, report
     from syncer.errors import UserError
-    from syncer.forgetting import forget as drop
+    from syncer.explain import explain as look
 
     with _sentences(is_json=is_json):
         config = _load(file)
         with _engine(config) as engine:
-            dropped = {one.name: drop(engine, one.name, keys) for one in config.choose([name])}
-        if keys and not any(dropped.values()):
+            lives = [look(engine, sync, key, is_offline=offline) for sync in config.choose([name])]
+            if not any(life.is_known for life in lives):
+                where = " and the source was not asked" if offline else " and no usable row of the source has it"
+                raise UserError(f"Nothing is known of {key} in {name}: nothing is remembered of it,{where}.")
+            found = [
+                documents.explained(life, engine.destination(life.sync.destination).title)
+                for life in lives
+                if life.is_known
+            ]
+    if is_json:
+        _print_json({"syncs": found})
+    else:
+        report.explained({"syncs": found}, report.console())
+
+
+@cli.command()
+@click.argument("run", metavar="RUN", type=click.IntRange(min=1))
+@click.option("--dry-run", "is_dry", is_flag=True, help="Show the plan; nothing is sent.")
+@click.option("--release", is_flag=True, help="Over the brakes, this once.")
+@as_json
+@click.pass_obj
+def undo(file: Path, run: int, is_dry: bool, release: bool, is_json: bool) -> None:
+    """Put back what a run replaced, where the destination still holds what it wrote; the rest is listed.
+
+    Exit codes are those of `sync`.
+    """
+    from syncer import documents, report
+    from syncer.run import Options
+    from syncer.undo import Undoing, looked_at, undoable
+
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            _stop_on_signals(engine.stop)
+            chosen = config.choose([undoable(engine, run).sync])
+            (prepared,) = engine.prepare_all(chosen, trigger=None if is_dry else "undo")
+            undoing = Undoing(engine, run)
+            if is_dry:
+                with looked_at(engine, prepared, undoing) as plan:
+                    limit = None if is_json else SHOWN_CHANGES
+                    found = documents.diff(plan, prepared.destination.title, limit=limit)
+            else:
+                options = Options(release, trigger="undo", planner=undoing)
+                (found,) = _run_all(engine, [prepared], {prepared.sync.name: options})
+            document = {"syncs": [documents.undone(found, prepared.sync, undoing)]}
+    if is_json:
+        _print_json(document)
+    else:
+        report.undone(document, report.console(), SHOWN_CHANGES)
+    sys.exit(DONE if is_dry else _sync_code([found]))
+
+
+@cli.command()
+@click.argument("name", metavar="SYNC")
+@click.argument("keys", metavar="[KEY]...", nargs=-1)
+@click.option("--erase", "is_erase", is_flag=True, help="With their history, from every file of the state.")
+@as_json
+@click.pass_obj
+def forget(file: Path, name: str, keys: Sequence[str], is_erase: bool, is_json: bool) -> None:
+    """Drop remembered values, of a whole sync or of some keys, so that they are sent again."""
+    from syncer import forgetting
+    from syncer.errors import UserError
+
+    dropped, entries = {}, {}
+    with _sentences(is_json=is_json):
+        config = _load(file)
+        with _engine(config) as engine:
+            for one in config.choose([name]):
+                if is_erase:
+                    erased = forgetting.erase(engine, one.name, keys)
+                    dropped[one.name], entries[one.name] = erased.records, erased.entries
+                else:
+                    dropped[one.name] = forgetting.forget(engine, one.name, keys)
+        if keys and not any(dropped.values()) and not any(entries.values()):
             raise UserError(f"Nothing is remembered of {', '.join(keys)}, so there is nothing to forget.")
     if is_json:
-        _print_json({"forgotten": dropped})
+        _print_json({"forgotten": dropped} | ({"erased": entries} if is_erase else {}))
         return
-    for one, number in dropped.items():
-        click.echo(
-            f"{one}: {_count(number, 'record')} forgotten; the next sync sends {'them' if number != 1 else 'it'} again."
-        )
+    for sync_name, number in dropped.items():
+        them = "them" if number != 1 else "it"
+        told = f"{_count(number, 'record')} forgotten; the next sync sends {them} again."
+        if is_erase:
+            entries_told = f"{entries[sync_name]:,} {'entry' if entries[sync_name] == 1 else 'entries'} of the history"
+            told = f"{_count(number, 'record')} and {entries_told} erased; what the source has of {them} is sent again."
+        click.echo(f"{sync_name}: {told}")
 
 
 @cli.command()

@@ -221,6 +221,50 @@ class Plans(_Strict):
         return text
 
 
+class History(_Strict):
+    """`[history]`: what destinations accepted and refused over time."""
+
+    keep: str | Literal[False] = Field(
+        default="400d", description='How long each value is remembered, as 400d; false (or "0d") keeps no history.'
+    )
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _keep(cls, keep: Any) -> Any:
+        if isinstance(keep, str):
+            if not _is_nothing(keep):
+                seconds_of(keep)
+        elif keep is not False:
+            raise ValueError('has to be a span of time, as "400d", or false')
+        return keep
+
+    @property
+    def keep_seconds(self) -> float:
+        """How long, in seconds; 0 when no history is kept."""
+        return seconds_of(self.keep) if self.keep and not _is_nothing(self.keep) else 0.0
+
+
+def _is_nothing(span: str) -> bool:
+    """Whether a span of time is none at all, as 0d."""
+    return re.fullmatch(r"\s*0+(\.0+)?\s*[smhdw]?\s*", span) is not None
+
+
+class DeliveredLog(_Strict):
+    """`[delivered]`: a table of the warehouse to which every accepted change is appended."""
+
+    table: str = Field(description='The table, as "syncer.delivered"; it is made when it is not there.')
+    path: FilePath | None = Field(
+        default=None, description="A DuckDB file for it; left out, it is in the warehouse of the source."
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _table(cls, text: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,2}", text):
+            raise ValueError('has to be the name of a table, as "syncer.delivered"')
+        return text
+
+
 class ConfigFile(_Strict):
     """The config as it is written; what a destination takes is its adapter's own business."""
 
@@ -234,6 +278,8 @@ class ConfigFile(_Strict):
     plans: Plans = Field(default_factory=Plans, description="Approval of plans, and how long they are good for.")
     service: Service = Field(default_factory=Service, description="The HTTP side of the daemon.")
     delivery: Delivery = Field(default_factory=Delivery, description="Repeats of requests and of refused records.")
+    history: History = Field(default_factory=History, description="What was accepted and refused over time.")
+    delivered: DeliveredLog | None = Field(default=None, description="Accepted changes, as a table of the warehouse.")
     mappings: str = Field(default="mappings", min_length=1, description="The folder of the mapping files.")
 
     @field_validator("destinations")
@@ -242,6 +288,22 @@ class ConfigFile(_Strict):
         if not destinations:
             raise ValueError("is empty; write a section as [destinations.salesforce]")
         return destinations
+
+    @field_validator("delivered")
+    @classmethod
+    def _delivered(cls, delivered: DeliveredLog | None, info: ValidationInfo) -> DeliveredLog | None:
+        if delivered is None:
+            return None
+        history, source = info.data.get("history"), info.data.get("source")
+        if isinstance(history, History) and not history.keep_seconds:
+            raise ValueError("is made of the history, and `history.keep` says that none is kept; let it keep 30d")
+        parts = delivered.table.count(".") + 1
+        is_duckdb = delivered.path is not None or isinstance(source, DuckDBSource)
+        if is_duckdb and parts == 3:
+            raise ValueError(f"has a table {delivered.table!r}; in DuckDB it is SCHEMA.TABLE")
+        if not is_duckdb and parts == 1:
+            raise ValueError(f"has a table {delivered.table!r}; in BigQuery it is DATASET.TABLE")
+        return delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +337,8 @@ class Config:
     """Where each sync stands in its file."""
     document: Document | None = field(default=None, repr=False)
     """The config file itself."""
+    history: History = field(default_factory=History)
+    delivered: DeliveredLog | None = None
 
     def shared_fields(self) -> list[Problem]:
         """Fields that two syncs write. `check` refuses them; a run goes on, because whose they are is for people."""
@@ -362,6 +426,8 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         service=settings.service,
         delivery=settings.delivery,
         plans=settings.plans,
+        history=settings.history,
+        delivered=settings.delivered,
         written=mappings.written,
         document=document,
     )

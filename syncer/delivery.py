@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from syncer.change import Change, Outcome, Value, deferred
-from syncer.control import Code, Control, Settled
+from syncer.control import Code, Control, Settled, answers_text
 from syncer.destination import Destination, Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError
 from syncer.logs import place_of
@@ -214,6 +214,7 @@ class Delivery:
         codes = bytearray(len(batch.changes))
         # A job that could not be asked to its end is taken up again by the next run.
         settled, tally = Settled(self.plan_id, batch.lo, b"", is_over=pushed.raised is None), Tally()
+        rejections: list[tuple[int, str, str]] = []
         for row, change in enumerate(batch.changes):
             outcome = pushed.outcomes.get(change.key) or _without_outcome(change, pushed.raised)
             if outcome is None:
@@ -230,8 +231,10 @@ class Delivery:
             message = self._clean(outcome.message, change)
             if outcome.result == "rejected":
                 settled.parked.append((change.key, batch.payloads[row], outcome.code, message))
+                rejections.append((row, outcome.code, message))
             tally.count(outcome.result, outcome.code, message)
         settled.codes = bytes(codes)
+        settled.answers = answers_text(rejections, _runs(pushed.requests.get(one.key, "") for one in batch.changes))
         return settled, tally
 
     def _clean(self, message: str, change: Change) -> str:
@@ -353,6 +356,16 @@ def _code(outcome: Outcome) -> int:
     if outcome.result == "rejected":
         return Code.REJECTED
     return Code.UNKNOWN if outcome.doubt else Code.DEFERRED
+
+
+def _runs(texts: Iterable[str]) -> list[tuple[int, str]]:
+    """(place, text) of each text that is not the one before it; where there is none at first, nothing is said."""
+    runs, last = [], ""
+    for place, text in enumerate(texts):
+        if text != last:
+            runs.append((place, text))
+            last = text
+    return runs
 
 
 def _spellings(value: Value) -> list[str]:

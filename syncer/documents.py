@@ -12,12 +12,15 @@ from syncer.change import Change
 from syncer.control import Approval, Control, Parked, Run
 from syncer.delivery import MISSING
 from syncer.errors import Problem
+from syncer.explain import Life
+from syncer.history import Entry
 from syncer.mapping import Sync
 from syncer.plan import HIDDEN, Plan, change_document, shown
 from syncer.readback import Adopted, Drift, Verified
 from syncer.relations import ids_of, is_relation
 from syncer.relations import shown as shown_relation
 from syncer.run import Report
+from syncer.undo import REASONS, Kept, Undoing
 
 Document = dict[str, Any]
 
@@ -81,6 +84,7 @@ def sync(report: Report) -> Document:
         "error": report.error,
         "holds": [asdict(one) for one in report.holds],
         "released": report.released,
+        "warnings": report.warnings,
         "reasons": [
             {
                 "result": result,
@@ -98,7 +102,7 @@ def failed(name: str, error: str) -> Document:
     counts = dict.fromkeys(("planned", "accepted", "rejected", "deferred", "unsent", "requests"), 0)
     return {
         "sync": name, "run": None, "result": "failed", **counts, "seconds": 0.0, "error": error,
-        "holds": [], "released": [], "reasons": [],
+        "holds": [], "released": [], "warnings": [], "reasons": [],
     }  # fmt: skip
 
 
@@ -128,6 +132,7 @@ def run(one: Run, *, is_alive: bool) -> Document:
         "plan": one.digest,
         "released": one.released,
         "trigger": one.facts.get("trigger"),
+        "undoes": None if one.facts.get("undoes") is None else str(one.facts["undoes"]),
         "error": KILLED if is_killed else one.error,
     }
 
@@ -233,6 +238,101 @@ def _related(drift: Drift, value: Any) -> Any:
 def approval(one: Approval) -> Document:
     """Somebody's word for a plan."""
     return {"run": str(one.run), "sync": one.sync, "plan": one.digest, "by": one.by, "at": moment(one.at)}
+
+
+def explained(life: Life, title: str) -> Document:
+    """One sync of `explain --json`: the record as it is known now, its history (the oldest entry first), and what
+    the next plan would do; sensitive fields are named and never shown."""
+    hidden = {field.name for field in life.sync.fields if field.sensitive}
+    hidden |= {name for entry in life.entries for name, step in entry.fields.items() if step.is_sensitive}
+    last: dict[str, Entry] = {}
+    for entry in life.entries:
+        if entry.result != "rejected":
+            last |= dict.fromkeys(entry.fields, entry)
+    return {
+        "sync": life.sync.name,
+        "destination_title": title,
+        "object": life.sync.record,
+        "key": life.key,
+        "match": dict(life.match),
+        "fields": [
+            {
+                "field": name,
+                "value": _seen(name, one.value, hidden),
+                "state": "in doubt" if one.is_doubtful else "accepted",
+                "mapped": one.is_mapped,
+                "since": _instant(last[name].answered_at) if name in last and not one.is_doubtful else None,
+                "run": str(last[name].run) if name in last and not one.is_doubtful else None,
+            }
+            for name, one in life.fields.items()
+        ],
+        "parked": parked(life.sync, life.parked) if life.parked else None,
+        "history": [_entry(one, hidden) for one in life.entries],
+        "next": {
+            "change": change_document(life.sync, life.change) if life.change else None,
+            "sentence": life.sentence or None,
+        },
+    }
+
+
+def _entry(entry: Entry, hidden: set[str]) -> Document:
+    fields: Document = {}
+    for name, step in entry.fields.items():
+        before, after = (_seen(name, value, hidden) for value in (step.before, step.after))
+        # As in a plan: a null before is a null that was accepted, unless nothing is known.
+        fields[name] = {"before": before if step.is_known else None, "after": after}
+        if not step.is_known and entry.kind != "new":
+            fields[name]["known"] = False
+    return {
+        "at": _instant(entry.answered_at),
+        "run": str(entry.run),
+        "trigger": entry.trigger,
+        "kind": entry.kind,
+        "result": entry.result,
+        "code": entry.code,
+        "message": entry.message,
+        "request": entry.request,
+        "fields": fields,
+    }
+
+
+def _seen(name: str, value: Any, hidden: set[str]) -> Any:
+    """A remembered value as it may be shown."""
+    if name in hidden:
+        return HIDDEN
+    return shown_relation(ids_of(value)) if is_relation(name) else shown(value)
+
+
+def undone(document: Document, sync: Sync, undoing: Undoing) -> Document:
+    """One sync of `undo --json`: that of a run, or of a plan, with what is left as it is and what comes next."""
+    hidden = {field.name for field in sync.fields if field.sensitive}
+    left = undoing.left
+    number = document["planned"] if "planned" in document else document["counts"]["changed"]
+    coming = (
+        f"The source still says what run {undoing.undoes} sent, so the next sync of {sync.name} sends it again: pause "
+        "its schedule, or put the source right first."
+    )
+    return document | {
+        "undoes": str(undoing.undoes),
+        "left": {
+            "counts": dict(left.counts.most_common()),
+            "records": [
+                {
+                    "key": one.key,
+                    "field": one.field or None,
+                    "reason": one.reason,
+                    "sentence": REASONS[one.reason],
+                    **({"theirs": _theirs(one, hidden)} if one.reason == "theirs" else {}),
+                }
+                for one in left.listed
+            ],
+        },
+        "next": coming if number else None,
+    }
+
+
+def _theirs(one: Kept, hidden: set[str]) -> Any:
+    return HIDDEN if one.field in hidden and one.theirs is not None else shown(one.theirs)
 
 
 def problem(one: Problem) -> Document:

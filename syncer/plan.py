@@ -180,6 +180,8 @@ class Plan:
     parked_keys: frozenset[str] = frozenset()
     """Keys of all parked records, due or not."""
     versions: tuple[str, ...] | None = None
+    undoes: int | None = None
+    """The run that it takes back; None for a plan that comes from the source."""
     bytes_read: int | None = None
     price: float | None = None
 

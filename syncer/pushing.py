@@ -45,6 +45,8 @@ class Pushed:
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     raised: Exception | None = None
+    requests: dict[str, str] = field(default_factory=dict)
+    """Key → the service's own id of the request that was answered last before the outcome, where it gives ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Pushing:
                     del pushed.outcomes[change.key]
                 tried = self._ask(piece, self.destination.push(self.sync, piece), note)
                 pushed.outcomes |= tried.outcomes
+                pushed.requests |= tried.requests
                 if tried.raised is not None:
                     pushed.raised = tried.raised
                     break
@@ -96,6 +99,7 @@ class Pushing:
         pushed = Pushed()
         keys = {change.key for change in changes}
         is_in_doubt = self.destination.transport.watch_doubt()
+        request_id = self.destination.transport.watch_request_id()
         try:
             for answer in answers:
                 if isinstance(answer, Job):
@@ -105,6 +109,8 @@ class Pushing:
                     return pushed
                 else:
                     pushed.outcomes[answer.key] = answer
+                    if told := request_id():
+                        pushed.requests[answer.key] = told
         except (DestinationUnusable, ServiceUnavailable, Stopping) as error:
             pushed.raised = error
             if is_in_doubt():

@@ -106,6 +106,7 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
     adopted = Adopted(sync)
     with state.exclusively(), _journal(engine, control, sync, "adopt", destination) as run_id:
         state.clean(control)
+        engine.note(state, control, sync)
         standing = control.standing(sync.name)
         has_moved = bool(standing.identity) and standing.identity != identity_text(sync)
         standing = EMPTY if has_moved else standing
@@ -113,7 +114,7 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
         file = state.fresh("spool-source")
         with calculator(state.folder) as connection:
             plan = engine.everything(prepared, standing, file)
-            rows = [_adopted(piece, destination, slots, adopted) for piece in _pieces(plan.changes(), engine)]
+            rows = [_adopted(piece, destination, slots, adopted) for piece in pieces(plan.changes(), engine)]
             connection.register("found", pa.Table.from_batches(rows, _schema(slots)))
             fresh = state.fresh("plan")
             adopted.found = write_parquet(connection, _as_adopted(plan, slots), fresh, _facts(sync, slots))
@@ -145,8 +146,8 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
             relation = Relation(connection, len(sync.match))
             relation.attach(inputs.base, inputs.plans, [*slots, *retired])
             verified.known = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
-            pieces = _pieces(_known(connection, sync, slots, sample), engine)
-            rows = [_verified(piece, destination, slots, verified) for piece in pieces]
+            records = pieces(_known(connection, sync, slots, sample), engine)
+            rows = [_verified(piece, destination, slots, verified) for piece in records]
             connection.register("found", pa.Table.from_batches(rows, _schema(slots)))
             if repair and verified.drifts:
                 fresh = state.fresh("plan")
@@ -193,7 +194,8 @@ class _Ours:
     values: Mapping[str, Value]
 
 
-def _pieces(records: Iterable[Any], engine: Engine) -> Iterator[list[Any]]:
+def pieces(records: Iterable[Any], engine: Engine) -> Iterator[list[Any]]:
+    """As many records at once as may be in memory. Raises Stopping."""
     source = iter(records)
     while piece := list(itertools.islice(source, PIECE)):
         if engine.stop.is_set():
@@ -201,7 +203,7 @@ def _pieces(records: Iterable[Any], engine: Engine) -> Iterator[list[Any]]:
         yield piece
 
 
-def _read(destination: Destination, sync: Sync, records: Sequence[Any]) -> Iterator[Held]:
+def readings(destination: Destination, sync: Sync, records: Sequence[Any]) -> Iterator[Held]:
     """What is held of a piece. An answer for a record that nobody asked for is the adapter's fault."""
     wanted = {one.key for one in records}
     for held in destination.read(sync, [Wanted(one.key, one.match) for one in records]):
@@ -218,7 +220,7 @@ def _adopted(changes: Sequence[Change], destination: Destination, slots: Sequenc
     by_key = {change.key: change for change in changes}
     rows = _Rows(slots)
     adopted.read += len(changes)
-    for held in _read(destination, adopted.sync, changes):
+    for held in readings(destination, adopted.sync, changes):
         if held.fields is None:
             adopted.absent += held.code != "ambiguous"
             adopted.ambiguous += held.code == "ambiguous"
@@ -227,7 +229,7 @@ def _adopted(changes: Sequence[Change], destination: Destination, slots: Sequenc
         known: dict[str, Value] = {}
         for slot in slots:
             ours = _ours_of(change, slot)
-            if ours is not None and _is_same(destination, adopted.sync, slot, ours, held):
+            if ours is not None and is_same(destination, adopted.sync, slot, ours, held):
                 known[slot.name] = ours
                 adopted.equal += 1
             elif (theirs := _theirs(slot, held)) is not None:
@@ -243,7 +245,7 @@ def _verified(records: Sequence[_Ours], destination: Destination, slots: Sequenc
     by_name = {slot.name: slot for slot in slots}
     rows = _Rows(slots)
     verified.read += len(records)
-    for held in _read(destination, verified.sync, records):
+    for held in readings(destination, verified.sync, records):
         ours = by_key[held.key]
         if held.fields is None:
             if any(value is not None for value in ours.values.values()):
@@ -254,15 +256,14 @@ def _verified(records: Sequence[_Ours], destination: Destination, slots: Sequenc
         drifted = [
             by_name[name]
             for name, value in ours.values.items()
-            if _is_readable(by_name[name], held)
-            and not _is_same(destination, verified.sync, by_name[name], value, held)
+            if is_readable(by_name[name], held) and not is_same(destination, verified.sync, by_name[name], value, held)
         ]
         if not drifted:
             continue
         verified.drifted += 1
         for slot in drifted:
             verified.fields[slot.name] += 1
-            _list(verified, Drift(held.key, slot.name, ours.values[slot.name], _raw(slot, held)))
+            _list(verified, Drift(held.key, slot.name, ours.values[slot.name], raw(slot, held)))
         repaired = [slot for slot in drifted if verified.sync.field(slot.name).on_drift == "ours"]
         if repaired:
             rows.add(held.key, {slot.name: _theirs(slot, held) for slot in repaired}, repaired, is_gone=False)
@@ -300,18 +301,20 @@ def _ours_of(change: Change, slot: Slot) -> Value:
     return change.fields.get(slot.name)
 
 
-def _is_readable(slot: Slot, held: Held) -> bool:
+def is_readable(slot: Slot, held: Held) -> bool:
     """Whether the destination says anything of it: relations cannot be read everywhere."""
     return not is_relation(slot.name) or slot.name.removeprefix(RELATE) in held.relations
 
 
-def _is_same(destination: Destination, sync: Sync, slot: Slot, ours: Value, held: Held) -> bool:
+def is_same(destination: Destination, sync: Sync, slot: Slot, ours: Value, held: Held) -> bool:
+    """Whether the record holds this value of ours; of a relation, whether all of ours are among what is there."""
     if is_relation(slot.name):
         return set(ids_of(ours)) <= held.relations.get(slot.name.removeprefix(RELATE), frozenset())
     return destination.holds(sync, slot.name, ours, (held.fields or {}).get(slot.name))
 
 
-def _raw(slot: Slot, held: Held) -> Any:
+def raw(slot: Slot, held: Held) -> Any:
+    """What is there, as the destination gives it."""
     if is_relation(slot.name):
         return sorted(held.relations.get(slot.name.removeprefix(RELATE), ())) or None
     return (held.fields or {}).get(slot.name)
@@ -324,7 +327,7 @@ def _theirs(slot: Slot, held: Held) -> Value:
     """
     if is_relation(slot.name):
         return None
-    return _typed(_raw(slot, held), slot.sql_type)
+    return _typed(raw(slot, held), slot.sql_type)
 
 
 def _typed(value: Any, sql_type: str) -> Value:
@@ -399,7 +402,8 @@ def _as_adopted(plan: Plan, slots: Sequence[Slot]) -> str:
 def _as_repaired(sync: Sync, slots: Sequence[Slot], retired: Sequence[Slot]) -> str:
     """SQL of the state rows of what drifted, as it is there; a record that is gone is forgotten."""
     columns = [*_fixed(len(sync.match), "s"), "CASE WHEN f.is_gone THEN 3 ELSE 2 END::TINYINT AS _op"]
-    columns += ["0::BIGINT AS _mask", "s._sent", "(s._doubt | s._foreign | f.doubt) AS _doubt", *_judged()]
+    # The mask says what was found, for the history; these bits are in `_sent` already and never in doubt.
+    columns += ["f.mask AS _mask", "s._sent", "(s._doubt | s._foreign | f.doubt) AS _doubt", *_judged()]
     for slot in slots:
         name = sql.name(slot.column)
         columns.append(f"CASE WHEN f.mask & {slot.bit} <> 0 THEN f.{name} ELSE s.{name} END AS {name}")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
@@ -24,9 +24,11 @@ from syncer.canonical import Canon, canon
 from syncer.compare import Inputs, calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
 from syncer.control import EMPTY, Approval, Control, Standing
+from syncer.delivered import delivered_log, not_logged
 from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
 from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
+from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync, seconds_of
 from syncer.plan import Hold, Plan, identity_text, mapping_text
@@ -49,6 +51,16 @@ LOOKS_MAX = 5
 """How often a reader starts again when the daemon folds files away under it."""
 
 
+class Planner(Protocol):
+    """Makes a plan that does not come from the source; everything else about its run is as always."""
+
+    undoes: int
+    """The run whose changes the plan takes back, for the journal."""
+
+    def plan(self, prepared: Prepared, inputs: Inputs, state: State, control: Control, file: Path) -> Plan:
+        """The plan, written to `file`. The caller holds the sync. Raises SyncerError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a person can ask of one run."""
@@ -67,6 +79,8 @@ class Options:
     """Send the rest of the plan that the last canary began, and nothing else."""
     trigger: str = "command"
     """Who started the run, for the journal."""
+    planner: Planner | None = None
+    """Makes another plan than the one from the source."""
 
 
 @dataclass(slots=True)
@@ -82,6 +96,8 @@ class Report:
     holds: list[Hold] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    """Sentences about what went wrong beside the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,7 @@ class Engine:
         self._clock = clock
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
+        self._delivered = delivered_log(config, source)
         self._lock = threading.Lock()
 
     # --- what commands ask for -------------------------------------------------------------------------------
@@ -135,6 +152,10 @@ class Engine:
             gates=self._gates,
         )
         return adapter(name, configured.settings, transport)
+
+    def now(self) -> float:
+        """Seconds since 1970, by this engine's clock."""
+        return self._clock()
 
     def problem(self, sync: Sync, inside: Problem) -> Problem:
         """A problem whose place is a path inside the sync, as one with file and line."""
@@ -231,7 +252,9 @@ class Engine:
         with state.exclusively():
             control.recover(sync.name)
             state.clean(control)
-            run_id = control.begin_run(sync.name, identity_text(sync), options.trigger)
+            self.note(state, control, sync)
+            undoes = options.planner.undoes if options.planner else None
+            run_id = control.begin_run(sync.name, identity_text(sync), options.trigger, undoes)
             report = Report(sync, run_id, "failed", Delivered(planned=0))
             try:
                 self._straight(prepared, state, control, report, options, progress or (lambda done: None))
@@ -248,6 +271,7 @@ class Engine:
                 prepared.destination.transport.close()
             report.requests = prepared.destination.transport.requests
             report.seconds = time.monotonic() - started
+            self._log_delivered(state, control, report)
         _log_line(report)
         return report
 
@@ -286,14 +310,18 @@ class Engine:
         if self._take_up(prepared, state, control, sync_id):
             standing = control.standing(sync.name)
         inputs = self.inputs(state, control, standing)
-        plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
+        if options.planner:
+            plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
+        else:
+            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
         canary = self._canary(control, sync, options) if options.continues else None
         expected = canary["rest"] if canary else options.digest
         if expected is not None and expected != plan.digest:
             plan.file.unlink()
             raise UserError(f"{sync.name}: {NOT_THE_REST if canary else NOT_THE_PLAN}")
         waits, approval = self._waits(plan, control)
-        holds = [*self._judge(plan), *self._allowed(plan, prepared.destination, options.records_max)]
+        judged = self.judge_alone(plan) if options.planner else self._judge(plan)
+        holds = [*judged, *self._allowed(plan, prepared.destination, options.records_max)]
         control.unpark(sync.name, plan.forgotten)
         # What somebody let pass for the canary passes for the rest of the same plan.
         is_released = approval is not None or bool(canary and canary["released"]) or (options.release and not waits)
@@ -301,14 +329,14 @@ class Engine:
             report.holds, report.result = [*holds, *waits], "held"
             report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
             plan.file.unlink()
-            facts = {"holds": [asdict(hold) for hold in report.holds], "trigger": options.trigger, **_facts(plan)}
+            facts = {"holds": [asdict(hold) for hold in report.holds], **_facts(plan, options)}
             counts = report.delivered.counts
             control.finish_run(run_id, result="held", counts=counts, facts=facts, digest=plan.digest)
             return
         report.released = [hold.brake for hold in [*holds, *waits]]
         if approval is not None:
             report.released = [*report.released, APPROVAL]
-        if not options.only and plan.gone != inputs.gone:
+        if not (options.only or options.planner) and plan.gone != inputs.gone:
             # A run that was held saw a source that nobody trusts, so it does not count as one in which rows were gone.
             control.note_gone(sync_id, plan.gone)
         plan_id = control.begin_plan(
@@ -330,7 +358,7 @@ class Engine:
             counts=delivered.counts,
             requests=prepared.destination.transport.requests,
             error=delivered.error,
-            facts={"trigger": options.trigger, **_facts(plan), **_rest(plan, options, report.released)},
+            facts={**_facts(plan, options), **_rest(plan, options, report.released)},
             plan_id=plan_id,
             versions=plan.versions if is_complete and not options.only else None,
         )
@@ -441,6 +469,10 @@ class Engine:
             modified = self.source.modified(plan.sync)
         return judge(plan, plan.sync.brakes, modified, now)
 
+    def judge_alone(self, plan: Plan) -> list[Hold]:
+        """The brakes on a plan that does not come from the source, whose age says nothing of it."""
+        return judge(plan, plan.sync.brakes, None, datetime.datetime.fromtimestamp(self._clock(), datetime.UTC))
+
     def _moved(self, sync: Sync) -> list[Problem]:
         """A sync whose object, key or match is another one than its state was made with."""
         control = Control.look(self.config.state.path)
@@ -463,27 +495,49 @@ class Engine:
         )
         return [Problem("match", sentence)]
 
-    def fold(self, state: State, control: Control, prepared: Prepared) -> None:
-        """Fold when the overlay has grown. It only makes the next comparison cheaper: a failure is told, not fatal."""
+    def note(self, state: State, control: Control, sync: Sync) -> bool:
+        """Bring the history up to date; says whether it is. What is missing stays where it is for the next run."""
+        seconds = self.config.history.keep_seconds
+        is_noted = _postponable("history_postponed", state, lambda: note(state, control, sync, is_kept=bool(seconds)))
+        if is_noted:
+            _postponable("history_untidy", state, lambda: tidy(state, control, sync.name, seconds, self._clock()))
+        return is_noted
+
+    def _log_delivered(self, state: State, control: Control, report: Report) -> None:
+        """Append to the warehouse's log what it does not have yet. Whatever goes wrong is a sentence, and no more."""
+        if self._delivered is None:
+            return
         try:
-            standing = control.standing(state.sync)
-            overlay = sum(len(one.codes) for one in standing.plans)
-            if control.left_behind(state.sync):
-                # A job will tell what became of its records, and it has to find them where they are.
-                return
-            if not standing.plans or (
-                overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
-            ):
-                return
-            with calculator(state.folder) as connection:
-                inputs = self.inputs(state, control, standing)
-                mapped, retired = slots_of(prepared.canon, inputs)
-                fold(state, control, [*mapped, *retired], len(prepared.sync.match), connection)
-        except StateDamaged as error:
-            log.warning("fold_postponed", sync=state.sync, reason=str(error))
-        except duckdb.Error as error:
-            # Its text may quote a value.
-            log.warning("fold_postponed", sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
+            self._delivered.catch_up(state, control, report.sync)
+        except SyncerError as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a log, the run went as it went
+            reason = f"Syncer's fault: {type(error).__name__} in {place_of(error)}."
+        else:
+            return
+        report.warnings.append(not_logged(reason))
+        log.warning("delivered_log_postponed", sync=report.sync.name, reason=reason)
+
+    def fold(self, state: State, control: Control, prepared: Prepared) -> None:
+        """Bring the history up to date, and fold when the overlay has grown. That only makes the next comparison
+        cheaper: a failure is told, not fatal. What the history does not have yet must not be folded away."""
+        if self.note(state, control, prepared.sync):
+            _postponable("fold_postponed", state, lambda: self._fold(state, control, prepared))
+
+    def _fold(self, state: State, control: Control, prepared: Prepared) -> None:
+        standing = control.standing(state.sync)
+        overlay = sum(len(one.codes) for one in standing.plans)
+        if control.left_behind(state.sync):
+            # A job will tell what became of its records, and it has to find them where they are.
+            return
+        if not standing.plans or (
+            overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
+        ):
+            return
+        with calculator(state.folder) as connection:
+            inputs = self.inputs(state, control, standing)
+            mapped, retired = slots_of(prepared.canon, inputs)
+            fold(state, control, [*mapped, *retired], len(prepared.sync.match), connection)
 
 
 def _rest(plan: Plan, options: Options, released: Sequence[str]) -> dict[str, object]:
@@ -494,9 +548,24 @@ def _rest(plan: Plan, options: Options, released: Sequence[str]) -> dict[str, ob
     return {"canary": {"sent": options.records_max, "rest": rest, "released": list(released)}}
 
 
-def _facts(plan: Plan) -> dict[str, object]:
+def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
+    """Do what can also be done at the end of the next run; says whether it is done."""
+    try:
+        work()
+    except StateDamaged as error:
+        log.warning(event, sync=state.sync, reason=str(error))
+    except duckdb.Error as error:
+        # Its text may quote a value.
+        log.warning(event, sync=state.sync, reason=f"{type(error).__name__} in {place_of(error)}")
+    else:
+        return True
+    return False
+
+
+def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
-    return {"rows": plan.rows, "known": plan.known, "counts": plan.counts}
+    undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
+    return {"trigger": options.trigger, **undoes, "rows": plan.rows, "known": plan.known, "counts": plan.counts}
 
 
 def _log_line(report: Report) -> None:

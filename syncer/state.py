@@ -122,8 +122,8 @@ class State:
         finally:
             os.close(handle)
 
-    def clean(self, control: Control) -> None:
-        """Delete what a killed process left half written, and garbage that no reader can still need."""
+    def clean(self, control: Control, garbage_seconds: float = GARBAGE_SECONDS) -> None:
+        """Delete what a killed process left half written, and garbage of that age, which no reader can still need."""
         known = control.referenced(self.sync)
         for file in self.folder.glob("*.parquet*"):
             if file.name not in known:
@@ -133,7 +133,7 @@ class State:
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-        old = [name for name in control.garbage(GARBAGE_SECONDS) if (self.folder / name).exists()]
+        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
         for name in old:
             (self.folder / name).unlink(missing_ok=True)
         control.collected(old)
@@ -144,12 +144,12 @@ class State:
 
     def known_files(self, standing: Standing) -> tuple[StateFile | None, list[tuple[PlanFile, StateFile]]]:
         """The files that the standing names. Raises StateDamaged for one that is gone, damaged or newer."""
-        base = self._file(standing.base_file) if standing.base_file else None
-        return base, [(plan, self._file(plan.file)) for plan in standing.plans]
+        base = self.file(standing.base_file) if standing.base_file else None
+        return base, [(plan, self.file(plan.file)) for plan in standing.plans]
 
     def plan_of(self, name: str, sync: Sync, parked: Iterable[str]) -> Plan:
         """A plan file of an earlier run, as far as its changes can be read from it. Raises StateDamaged."""
-        file = self._file(name)
+        file = self.file(name)
         slots = [
             Slot(number, column.partition("_")[2], kind)
             for number, (column, kind) in file.columns.items()
@@ -157,7 +157,8 @@ class State:
         ]
         return Plan(sync, file.path, tuple(slots), total=file.rows, parked_keys=frozenset(parked))
 
-    def _file(self, name: str) -> StateFile:
+    def file(self, name: str) -> StateFile:
+        """A file of the state, opened far enough to know its columns. Raises StateDamaged."""
         path = self.folder / name
         try:
             with pq.ParquetFile(path) as file:
@@ -187,9 +188,10 @@ class State:
 class Vanished(StateDamaged):
     """A named file is not there: folded away by the daemon between two looks, or lost."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sentence: str = "") -> None:
         super().__init__(
-            f"The state file {path} is missing. Restore it from a backup; or run `syncer forget` for the sync, "
+            sentence
+            or f"The state file {path} is missing. Restore it from a backup; or run `syncer forget` for the sync, "
             "after which everything is sent again."
         )
 
@@ -212,12 +214,16 @@ class Relation:
         base: StateFile | None,
         plans: Sequence[tuple[PlanFile, StateFile]],
         slots: Sequence[Slot],
+        key: str | None = None,
     ) -> bool:
-        """Make the view; says whether there is anything in it (false: nothing was ever accepted)."""
+        """Make the view; says whether there is anything in it (false: nothing was ever accepted).
+
+        With `key`, only that record need be right, which is quicker: what plans say of others is left out.
+        """
         self._slots = list(slots)
         parts = []
         if plans:
-            self._overlay(plans)
+            self._overlay(plans, "" if key is None else f" AND p.key = {sql.literal(key)}")
         if base:
             parts.append(
                 f"SELECT {self._columns(base)}, file_row_number AS _rid "
@@ -269,7 +275,7 @@ class Relation:
         bits = [f"({sent}) AS _sent", f"({doubt}) AS _doubt", f"({' | '.join(foreign) or '0::BIGINT'}) AS _foreign"]
         return ", ".join([*listed, *bits, *values])
 
-    def _overlay(self, plans: Sequence[tuple[PlanFile, StateFile]]) -> None:
+    def _overlay(self, plans: Sequence[tuple[PlanFile, StateFile]], wanted: str) -> None:
         parts = []
         for number, (plan, file) in enumerate(plans):
             codes = pa.Array.from_buffers(pa.uint8(), len(plan.codes), [None, pa.py_buffer(plan.codes)])
@@ -286,7 +292,7 @@ class Relation:
                 f"-1 - ({number}::BIGINT << 40) - p.file_row_number AS _rid "
                 f"FROM read_parquet({sql.literal(str(file.path))}, file_row_number = true) AS p "
                 f"JOIN codes_{number} AS c ON c.position = p.file_row_number "
-                f"WHERE c.code IN ({Code.UNKNOWN}, {Code.ACCEPTED})"
+                f"WHERE c.code IN ({Code.UNKNOWN}, {Code.ACCEPTED}){wanted}"
             )
         self._db.execute(f"CREATE OR REPLACE TEMP TABLE rows_of_plans AS {' UNION ALL BY NAME '.join(parts)}")
         if len(parts) == 1:
@@ -359,7 +365,7 @@ def forget_keys(state: State, control: Control, keys: Sequence[str], connection:
     with state_is_readable(state.sync, files):
         rows = write_parquet(connection, query, path, {"sync": state.sync, "kind": "base"})
     control.fold(standing.sync_id, path.name, rows, standing.base_file)
-    control.unpark(state.sync, keys)
+    control.drop(state.sync, keys)
     return total - rows
 
 
@@ -399,7 +405,13 @@ def state_is_readable(sync: str, files: Sequence[StateFile]) -> Iterator[None]:
         raise
 
 
-def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: Mapping[str, object]) -> int:
+QUICK = "COMPRESSION lz4_raw, PARQUET_VERSION v2"
+"""How Parquet files are packed that are read soon, and by us."""
+
+
+def write_parquet(
+    connection: duckdb.DuckDBPyConnection, query: str, path: Path, facts: Mapping[str, object], packed: str = QUICK
+) -> int:
     """Write a query's rows to a new file, synced with its folder before its name is of any use; returns the rows.
 
     Raises StateDamaged when the disk is full or refuses, and duckdb.Error when the query itself fails.
@@ -408,8 +420,8 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path,
     meta = json.dumps({"format": FORMAT, **facts})
     try:
         count = connection.execute(
-            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, COMPRESSION lz4_raw, "
-            f"PARQUET_VERSION v2, KV_METADATA {{syncer: {sql.literal(meta)}}})"
+            f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, {packed}, "
+            f"KV_METADATA {{syncer: {sql.literal(meta)}}})"
         ).fetchall()[0][0]
         temporary.chmod(0o600)
         with temporary.open("rb+") as handle:

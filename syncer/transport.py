@@ -48,6 +48,10 @@ NOT_APPLIED = frozenset({425, TOO_MANY})
 """Of these, the answers that say that nothing was applied."""
 
 
+REQUEST_ID_HEADERS = ("X-Request-Id", "Request-Id")
+"""Where a service tells its own id of a request; its people find the request by it."""
+
+
 class Gate:
     """Pace and circuit breaker of one account, shared by its syncs.
 
@@ -179,6 +183,7 @@ class Transport(HTTPAdapter):
         self.requests = 0
         self.statuses: Counter[int] = Counter()
         self._doubts = threading.local()
+        self._answers = threading.local()
 
     def door(self, account: str, pace: Pace) -> Transport:
         """A way to another service of the same destination that has a pace and a breaker of its own (an API for
@@ -211,6 +216,12 @@ class Transport(HTTPAdapter):
         """
         self._doubts.is_open = False
         return lambda: bool(self._doubts.is_open)
+
+    def watch_request_id(self) -> Callable[[], str]:
+        """A question to ask later: what does the service call the request that it answered last since now, in this
+        thread? Empty where it gives no ids."""
+        self._main._answers.request_id = ""
+        return lambda: str(self._main._answers.request_id)
 
     def session(self) -> requests.Session:
         """A session whose every request goes through here; make one per thread, or share with care."""
@@ -321,6 +332,7 @@ class Transport(HTTPAdapter):
             raise _AgainError("sent an answer that was cut short.", doubt=True) from None
         with self._lock:
             self.statuses[response.status_code] += 1
+        self._main._answers.request_id = _request_id(response.headers)
         if response.status_code in AGAIN:
             told = _retry_after(response.headers.get("Retry-After"))
             if told is not None and response.status_code == TOO_MANY:
@@ -359,6 +371,12 @@ def _is_caused_by(error: BaseException, *names: str) -> bool:
             return True
         todo += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
     return False
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    """The service's id of a request, when it gives one that looks like an id."""
+    found = next((headers[name] for name in REQUEST_ID_HEADERS if name in headers), "")
+    return found if re.fullmatch(r"[!-~]{1,100}", found) else ""
 
 
 def _retry_after(text: str | None) -> float | None:

@@ -262,6 +262,29 @@ def test_rejected(town: Town) -> None:
     assert ["u3", "u4"] == [one["key"] for one in town("rejected", "--json").json["parked"]]
 
 
+def test_explain(town: Town) -> None:
+    """A record's life in both forms, over all syncs of a destination; a key that nobody knows is a sentence, exit 1."""
+    town("sync", "salesforce")
+    town("sync", "customerio")
+    town.sql("UPDATE people SET score = 41.5 WHERE user_id = 'u3'")
+    one = town("explain", "customerio", "u3", "--json").sync
+    text = told(town("explain", "customerio.people", "u3"))
+    parked = told(town("explain", "salesforce.contacts", "u3", "--offline"))
+    unknown = town("explain", "customerio.people", "u99")
+
+    assert ("u3", 3.0, 41.5) == (
+        one["key"],
+        one["fields"][1]["value"],
+        one["next"]["change"]["fields"]["score"]["after"],
+    )
+    assert 'run 2, command accepted user "u3", score 3.0, plan •••' in text
+    assert "next score 3.0 → 41.5" in text
+    assert "plan-3" not in text + json.dumps(one)
+    assert "parked, missing" in parked
+    assert "The source was not asked." in parked
+    assert (1, True) == (unknown.code, "Nothing is known of u99 in customerio.people" in told(unknown))
+
+
 def test_forget(town: Town) -> None:
     """Forgotten keys are sent again, and after forgetting a sync all are; a key that nobody knows is none."""
     town("sync", "customerio")
@@ -269,6 +292,17 @@ def test_forget(town: Town) -> None:
     assert 1 == town("sync", "customerio", "--json").sync["accepted"]
     assert f"{ROWS} records forgotten" in told(town("forget", "customerio.people"))
     assert ROWS == town("sync", "customerio", "--json").sync["accepted"]
+
+
+def test_erase(town: Town) -> None:
+    """An erased record is in neither state nor history, and the numbers say how much it was."""
+    town("sync", "customerio")
+    erased = town("forget", "customerio.people", "u2", "--erase", "--json").json
+
+    assert {"forgotten": {"customerio.people": 1}, "erased": {"customerio.people": 1}} == erased
+    assert 1 == town("forget", "customerio.people", "u2", "--erase").code
+    assert "1 record and 1 entry of the history erased" in told(town("forget", "customerio.people", "u3", "--erase"))
+    assert [] == town("explain", "customerio.people", "u2", "--json").sync["history"]
 
 
 def test_check(town: Town) -> None:
@@ -430,7 +464,7 @@ def test_help_is_there_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert "HEAVY []" == done.stdout.splitlines()[-1]
-    for command in ("check", "diff", "sync", "serve", "status", "rejected", "forget"):
+    for command in ("check", "diff", "sync", "serve", "status", "rejected", "explain", "undo", "forget"):
         assert f"\n  {command} " in done.stdout
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 import destinations
 from syncer import files, starter
-from syncer.config import BigQuerySource, Config, ConfigFile, DuckDBSource, load
+from syncer.config import BigQuerySource, Config, ConfigFile, DeliveredLog, DuckDBSource, load
 from syncer.destination import DestinationSettings
 from syncer.errors import Stopping, UserError
 from syncer.files import Document
@@ -508,7 +508,7 @@ def told_lines() -> list[tuple[str, str, str]]:
     """Section, setting and value of every line of the sample, live or with one sign in front."""
     section, found = "", []
     for line in SAMPLE.read_text().splitlines():
-        if header := re.fullmatch(r"\[([\w.]+)\]", line):
+        if header := re.fullmatch(r"(?:# )?\[([\w.]+)\]", line):
             section = header[1]
         elif setting := re.fullmatch(r"(?:# )?(\w+) = (.+)", line):
             found.append((section, setting[1], setting[2]))
@@ -518,10 +518,11 @@ def told_lines() -> list[tuple[str, str, str]]:
 def models() -> dict[str, list[type[BaseModel]]]:
     """The models of every section of the sample; the source has two."""
     sections: dict[str, list[type[BaseModel]]] = {"": [ConfigFile], "source": [DuckDBSource, BigQuerySource]}
-    for name in ("state", "schedule", "brakes", "plans", "service", "delivery"):
+    for name in ("state", "schedule", "brakes", "plans", "service", "delivery", "history"):
         annotation = ConfigFile.model_fields[name].annotation
         assert isinstance(annotation, type)
         sections[name] = [annotation]
+    sections["delivered"] = [DeliveredLog]
     for kind in ("customerio", "orbit", "salesforce"):
         sections[f"destinations.{kind}"] = [destinations.adapter(kind).settings_type]
     return sections
@@ -556,7 +557,8 @@ def test_the_sample_shows_defaults_as_they_are() -> None:
     shown = []
     for section, name, text in told_lines():
         field = next(model.model_fields[name] for model in models()[section] if name in model.model_fields)
-        if name in EXAMPLES or field.is_required() or f"# {name} = {text}" not in sample:
+        # A section that is left out has no defaults either.
+        if section == "delivered" or name in EXAMPLES or field.is_required() or f"# {name} = {text}" not in sample:
             continue
         value = tomllib.loads(f"value = {text}")["value"]
         shown.append((name, {"20GB": 20_000_000_000, "state": Path("state")}.get(str(value), value)))

@@ -42,6 +42,8 @@ BEYOND_A_SCHEMA = {
     "destination_refuses_one_sync_of_a_file_with_a_mistake", "create_as_of_one_object", "create_as_of_another_object",
     "several_objects_and_none_to_create", "several_objects_where_there_is_one", "relation_where_there_are_none",
     "rescore_rate_without_a_version", "grace_where_rows_are_kept",
+    "history_kept_for_a_colour", "delivered_without_history", "delivered_table_without_a_name",
+    "delivered_table_of_three_parts_in_duckdb", "delivered_table_without_a_dataset",
 }  # fmt: skip
 
 

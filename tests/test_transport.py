@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -30,9 +30,10 @@ class Echo(StandIn):
 
     kind = "echo"
     title = "Echo"
+    headers: ClassVar[dict[str, str]] = {}
 
     def handle(self, request: Request) -> Answer:
-        return Answer(200, {"ok": True})
+        return Answer(200, {"ok": True}, self.headers)
 
     def settings(self) -> str:
         return ""
@@ -208,6 +209,28 @@ def test_door_has_a_pace_of_its_own_and_counts_with_the_rest(echo: Echo) -> None
 
 
 # Doubt.
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({"X-Request-Id": "req-81"}, "req-81"),
+        ({"Request-Id": "4f2"}, "4f2"),
+        ({}, ""),
+        ({"X-Request-Id": "two words"}, ""),
+        ({"X-Request-Id": "x" * 101}, ""),
+    ],
+)
+def test_request_id_of_the_last_answer(echo: Echo, headers: dict[str, str], told: str) -> None:
+    """The service's id of this thread's last request is remembered, also through another door, and no longer than
+    until somebody starts to watch again."""
+    echo.headers = headers
+    transport = transport_to()
+    told_now = transport.watch_request_id()
+    post(transport.door("reading", PLENTY), echo.url)
+
+    assert told == told_now()
+    assert "" == transport.watch_request_id()()
 
 
 def closed_port() -> str:

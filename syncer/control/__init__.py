@@ -4,8 +4,8 @@ SQLite in WAL mode with synchronous=FULL, through apsw because it carries a SQLi
 3.51.2 can damage a WAL file when two connections checkpoint at the same instant. One connection per process
 writes, behind a lock; reading commands open the file read-only.
 
-`schema` holds the tables and their history, `connection` opens the file and turns what SQLite says into sentences,
-`values` are what goes in and comes out, and `store` is the store itself.
+`schema` holds the tables and their steps, `connection` opens the file and turns what SQLite says into sentences,
+`values` are what goes in and comes out, `noting` is what there is of the history, and `store` is the store itself.
 """
 
 from __future__ import annotations
@@ -13,27 +13,35 @@ from __future__ import annotations
 from syncer.control.store import Control
 from syncer.control.values import (
     EMPTY,
+    Append,
     Approval,
     Code,
+    HistoryPart,
     LeftBehind,
     Parked,
     PlanFile,
     Run,
     Settled,
     Standing,
+    Unnoted,
+    answers_text,
     enumerate_new,
 )
 
 __all__ = [
     "EMPTY",
+    "Append",
     "Approval",
     "Code",
     "Control",
+    "HistoryPart",
     "LeftBehind",
     "Parked",
     "PlanFile",
     "Run",
     "Settled",
     "Standing",
+    "Unnoted",
+    "answers_text",
     "enumerate_new",
 ]

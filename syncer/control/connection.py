@@ -49,6 +49,8 @@ def open_to_write(folder: Path) -> apsw.Connection:
         refuse_newer(file, int(connection.pragma("user_version")))
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
+        # Rows that are deleted may hold people's data, and what they held must not stay in the file.
+        connection.pragma("secure_delete", True)
         file.chmod(0o600)
         migrate(connection, file)
         return connection
@@ -86,6 +88,19 @@ def _looking(file: Path) -> tuple[apsw.Connection, int]:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(f"{file.absolute().as_uri()}?immutable=1", flags=flags)
     return connection, int(connection.pragma("user_version"))
+
+
+def scrub(connection: apsw.Connection, folder: Path) -> None:
+    """Leave nothing of deleted rows in any file of the store: free pages, the log of writes, copies of older versions.
+
+    Raises StateDamaged when another process is in the way.
+    """
+    file = folder / NAME
+    with sentences(file):
+        for copy in folder.glob(f"{NAME}.version-*"):
+            copy.unlink(missing_ok=True)
+        connection.execute("VACUUM")
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def refuse_orphans(folder: Path) -> None:

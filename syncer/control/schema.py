@@ -52,6 +52,18 @@ STEPS = (
     CREATE TABLE gone(sync_id INTEGER NOT NULL, key TEXT NOT NULL, runs INTEGER NOT NULL,
       PRIMARY KEY(sync_id, key)) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE batch ADD COLUMN settled_at REAL;
+    ALTER TABLE batch ADD COLUMN answers TEXT;    -- what was said beside the codes, until the history has it; JSON
+    ALTER TABLE batch ADD COLUMN is_noted INTEGER NOT NULL DEFAULT 0;   -- the history has it
+    ALTER TABLE sync ADD COLUMN notes INTEGER NOT NULL DEFAULT 0;       -- number of the last note in the history
+    CREATE TABLE history(file TEXT PRIMARY KEY, sync_id INTEGER NOT NULL, rows INTEGER NOT NULL,
+      oldest REAL NOT NULL, newest REAL NOT NULL, layout TEXT NOT NULL) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE sync ADD COLUMN logged INTEGER NOT NULL DEFAULT 0;   -- the last note that the warehouse's log has
+    ALTER TABLE sync ADD COLUMN logging TEXT;     -- an append to it that was begun: JSON of its id and its last note
+    """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
 

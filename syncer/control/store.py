@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 
 import apsw
 
-from syncer.control.connection import open_to_look, open_to_write, row, rows, sentences
+from syncer.control.connection import open_to_look, open_to_write, row, rows, scrub
+from syncer.control.noting import Noting, discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.values import (
     EMPTY,
     Approval,
@@ -42,7 +41,7 @@ _RUN = (
 )
 
 
-class Control:
+class Control(Noting):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
 
     def __init__(
@@ -51,10 +50,9 @@ class Control:
         retry_seconds: Sequence[float] = RETRY_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._retry_seconds = tuple(retry_seconds)
         self._clock = clock
-        self._lock = threading.RLock()
 
     @classmethod
     def open(
@@ -99,7 +97,7 @@ class Control:
                 codes = bytearray([Code.UNSENT]) * number
                 for lo, hi, known in _batches(db, plan_id):
                     codes[lo:hi] = known
-                if _has_weight(codes):
+                if has_weight(codes):
                     plans.append(PlanFile(plan_id, file, bytes(codes)))
             return Standing(
                 sync_id, identity, base_file, base_rows, generation, slots, tuple(plans), tuple(json.loads(versions))
@@ -130,8 +128,8 @@ class Control:
                 (base_file, base_rows, sync_id),
             )
             closed = rows(db, "SELECT id, file FROM plan WHERE sync_id = ? AND state = 'closed'", [sync_id])
-            _drop_plans(db, [plan_id for plan_id, _ in closed])
-            _discard(db, [*(file for _, file in closed), *([old_base] if old_base else [])])
+            drop_plans(db, [plan_id for plan_id, _ in closed])
+            discard(db, [*(file for _, file in closed), *([old_base] if old_base else [])])
 
     def closed_plans(self, sync: str) -> int:
         """How many plans wait to be folded."""
@@ -146,7 +144,7 @@ class Control:
                 return []
             sync_id, base_file = found
             plans = rows(db, "SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
-            _drop_plans(db, [plan_id for plan_id, _ in plans])
+            drop_plans(db, [plan_id for plan_id, _ in plans])
             db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM gone WHERE sync_id = ?", (sync_id,))
@@ -156,8 +154,13 @@ class Control:
                 (sync_id,),
             )
             files = [*(file for _, file in plans), *([base_file] if base_file else [])]
-            _discard(db, files)
+            discard(db, files)
             return files
+
+    def scrub(self) -> None:
+        """Leave nothing of deleted rows in any file of the store. Raises StateDamaged."""
+        with self._lock:
+            scrub(self._connection, Path(self._connection.filename).parent)
 
     def garbage(self, older_than_seconds: float) -> list[str]:
         """Files that nothing refers to any more since that long."""
@@ -176,21 +179,26 @@ class Control:
             found = rows(
                 db,
                 f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {_ID} "
+                f"UNION ALL SELECT file FROM history WHERE sync_id = {_ID} "
                 "UNION ALL SELECT base_file FROM sync WHERE name = ? AND base_file IS NOT NULL",
-                [sync, sync],
+                [sync, sync, sync],
             )
             return {file for (file,) in found}
 
     # --- a run -----------------------------------------------------------------------------------------------
 
-    def begin_run(self, sync: str, identity: str, trigger: str = "command") -> int:
-        """Write the run into the journal before it does anything; returns its number. The oldest runs make room."""
+    def begin_run(self, sync: str, identity: str, trigger: str = "command", undoes: int | None = None) -> int:
+        """Write the run into the journal before it does anything; returns its number. The oldest runs make room.
+
+        `undoes` is the run whose changes this one takes back.
+        """
+        facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes})
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
             db.execute(
                 "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?)",
-                (sync_id, time.time(), json.dumps({"trigger": trigger})),
+                (sync_id, time.time(), json.dumps(facts)),
             )
             run_id = int(db.last_insert_rowid())
             db.execute(
@@ -243,9 +251,9 @@ class Control:
         with self._writing() as db:
             for batch in settled:
                 db.execute(
-                    "UPDATE batch SET codes = ?1, job = CASE WHEN ?2 THEN NULL ELSE job END "
-                    "WHERE plan_id = ?3 AND lo = ?4",
-                    (batch.codes, batch.is_over, batch.plan_id, batch.lo),
+                    "UPDATE batch SET codes = ?1, job = CASE WHEN ?2 THEN NULL ELSE job END, settled_at = ?3, "
+                    "answers = ?4 WHERE plan_id = ?5 AND lo = ?6",
+                    (batch.codes, batch.is_over, now, batch.answers, batch.plan_id, batch.lo),
                 )
                 for key, payload, code, message in batch.parked:
                     self._park(db, sync_id, key, payload, code, message, now)
@@ -271,8 +279,8 @@ class Control:
                 (sync_id, run_id, file, rows),
             )
             db.execute(
-                "INSERT INTO batch(plan_id, lo, hi, codes) VALUES (?, 0, ?, ?)",
-                (db.last_insert_rowid(), rows, bytes([Code.ACCEPTED]) * rows),
+                "INSERT INTO batch(plan_id, lo, hi, codes, settled_at) VALUES (?, 0, ?, ?, ?)",
+                (db.last_insert_rowid(), rows, bytes([Code.ACCEPTED]) * rows, self._clock()),
             )
 
     def left_behind(self, sync: str) -> list[LeftBehind]:
@@ -379,13 +387,15 @@ class Control:
 
     def runs(self, sync: str, limit: int = 1) -> list[Run]:
         """The newest runs of a sync, newest first."""
+        return self._runs("WHERE sync.name = ? ORDER BY run.id DESC LIMIT ?", [sync, limit])
+
+    def run(self, run_id: int) -> Run | None:
+        """One run; None when the journal has none of this number."""
+        return next(iter(self._runs("WHERE run.id = ?", [run_id])), None)
+
+    def _runs(self, which: str, values: Sequence[Any]) -> list[Run]:
         with self._reading() as db:
-            found = rows(
-                db,
-                f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id WHERE sync.name = ? "
-                "ORDER BY run.id DESC LIMIT ?",
-                [sync, limit],
-            )
+            found = rows(db, f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
             return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
 
     # --- approvals ---------------------------------------------------------------------------------------------
@@ -448,6 +458,12 @@ class Control:
         with self._writing() as db:
             db.executemany(f"DELETE FROM parked WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
 
+    def drop(self, sync: str, keys: Sequence[str]) -> None:
+        """Forget what is kept of these keys besides their values: that they are parked, or gone for a while."""
+        with self._writing() as db:
+            for table in ("parked", "gone"):
+                db.executemany(f"DELETE FROM {table} WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
+
     def retry(self, sync: str, keys: Sequence[str] | None) -> int:
         """Let parked records (all, or these) go with the next run; returns how many."""
         with self._writing() as db:
@@ -491,30 +507,6 @@ class Control:
                 ((sync_id, key, runs) for key, runs in gone.items()),
             )
 
-    # --- transactions --------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[apsw.Connection]:
-        with self._lock, sentences(Path(self._connection.filename)):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if not self._connection.get_autocommit():
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[apsw.Connection]:
-        with self._lock, sentences(Path(self._connection.filename)):
-            self._connection.execute("BEGIN")
-            try:
-                yield self._connection
-            finally:
-                if not self._connection.get_autocommit():
-                    self._connection.execute("COMMIT")
-
 
 def _number(db: apsw.Connection, query: str, values: Sequence[Any]) -> int:
     found = row(db, query, values)
@@ -535,28 +527,12 @@ def _batches(db: apsw.Connection, plan_id: int) -> Iterator[tuple[int, int, byte
         yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
 
 
-def _has_weight(codes: bytes | bytearray) -> bool:
-    """Whether anything of a plan is part of the state: something was accepted, or nobody knows."""
-    return Code.UNKNOWN in codes or Code.ACCEPTED in codes
-
-
 def _close_plan(db: apsw.Connection, plan_id: int) -> None:
     """Nothing more of it leaves. A plan that changed nothing is dropped at once: no fold would ever come for it."""
-    if any(_has_weight(codes) for _, _, codes in _batches(db, plan_id)):
+    is_kept = is_to_be_noted(db, plan_id) or any(has_weight(codes) for _, _, codes in _batches(db, plan_id))
+    if is_kept:
         db.execute("UPDATE plan SET state = 'closed' WHERE id = ?", (plan_id,))
         return
     found = rows(db, "SELECT file FROM plan WHERE id = ?", [plan_id])
-    _drop_plans(db, [plan_id])
-    _discard(db, [file for (file,) in found])
-
-
-def _drop_plans(db: apsw.Connection, plan_ids: Iterable[int]) -> None:
-    doomed = [(plan_id,) for plan_id in plan_ids]
-    db.executemany("DELETE FROM batch WHERE plan_id = ?", doomed)
-    db.executemany("DELETE FROM plan WHERE id = ?", doomed)
-
-
-def _discard(db: apsw.Connection, files: Iterable[str]) -> None:
-    """These files are garbage from now on; they are deleted when no reader can need them any more."""
-    now = time.time()
-    db.executemany("INSERT OR IGNORE INTO garbage(file, since) VALUES (?, ?)", [(file, now) for file in files])
+    drop_plans(db, [plan_id])
+    discard(db, [file for (file,) in found])

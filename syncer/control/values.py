@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,8 @@ class Settled:
     """Keys of what was accepted and had been parked before."""
     is_over: bool = True
     """Whether the batch is done with, and a job of it needs no more looking after."""
+    answers: str | None = None
+    """What the history is to have beside the codes; see `answers_text`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,66 @@ class LeftBehind:
     hi: int
     codes: bytes
     job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A settled batch that the history does not have yet."""
+
+    lo: int
+    codes: bytes
+    at: float
+    """Seconds since 1970 at which its outcomes were remembered."""
+    rejections: tuple[tuple[int, str, str], ...]
+    """(row in the batch, code, message)."""
+    requests: tuple[tuple[int, str], ...]
+    """(row in the batch, the service's id of the request): it holds from that row on to the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unnoted:
+    """A plan with settled batches that the history does not have yet."""
+
+    plan_id: int
+    run_id: int
+    file: str
+    rows: int
+    trigger: str
+    is_found: bool
+    """What it says was read at the destination, and not sent there."""
+    identity: str
+    """How its records are keyed and found."""
+    batches: tuple[Landed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPart:
+    """One file of a sync's history; times are seconds since 1970."""
+
+    file: str
+    rows: int
+    oldest: float
+    newest: float
+    layout: str
+    """Which fields it has, as `syncer.history` writes it; files of one layout have the same columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Notes of the history that go to the warehouse's log together; `after` is the last one that is there already."""
+
+    id: str
+    after: int
+    upto: int
+    is_begun: bool = False
+    """It was begun before, and nobody knows whether it arrived."""
+
+
+def answers_text(rejections: Sequence[tuple[int, str, str]], requests: Sequence[tuple[int, str]]) -> str | None:
+    """What the history needs to know of a batch beside its codes, as it is kept until then."""
+    if not rejections and not requests:
+        return None
+    return json.dumps([rejections, requests], ensure_ascii=False)
 
 
 EMPTY = Standing(None, None, None, 0, 0, {}, (), ())

@@ -12,10 +12,12 @@ from typing import IO
 
 from rich.console import Console
 
+from syncer.report.explain import explained
 from syncer.report.markdown import markdown
 from syncer.report.plan import diff
 from syncer.report.readback import adopted, verified
 from syncer.report.results import check, problems, rejected, status, sync
+from syncer.report.undo import undone
 
 WIDTH = 100
 """Columns where nobody says how wide the paper is: a pipe, a file, a log."""
@@ -34,10 +36,12 @@ __all__ = [
     "check",
     "console",
     "diff",
+    "explained",
     "markdown",
     "problems",
     "rejected",
     "status",
     "sync",
+    "undone",
     "verified",
 ]

@@ -77,7 +77,8 @@ def _one(sync: Document, console: Console, limit: int) -> None:
         hanging(console, Text(f"HELD by {words.printable(hold['brake'])}", "bold red"), hold["sentence"])
     if sync.get("holds"):
         console.print("  Nothing of this plan is sent. If it is what you want, release it, this once:")
-        console.print(Text(f"    syncer sync {words.printable(sync['sync'])} --release", "bold"))
+        command = f"undo {sync['undoes']}" if sync.get("undoes") else f"sync {words.printable(sync['sync'])}"
+        console.print(Text(f"    syncer {command} --release", "bold"))
     console.print(_counts(sync))
 
 
@@ -154,8 +155,14 @@ def _head(change: Document) -> Text:
 
 def _line(change: Document) -> Text:
     line = _head(change)
+    return line.append("   ").append_text(fields_line(change)) if change["fields"] else line
+
+
+def fields_line(change: Document) -> Text:
+    """What changes of a record: `score 41 → 44, band "warm" → "hot"`."""
+    line = Text()
     for number, (name, field) in enumerate(change["fields"].items()):
-        line.append("   " if number == 0 else ", ")
+        line.append(", " if number else "")
         line.append(words.printable(name) + " ", "dim")
         line.append_text(_field(change, field))
     return line

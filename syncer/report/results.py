@@ -55,6 +55,7 @@ def _why(one: Document, console: Console) -> None:
     for reason in one.get("reasons", []):
         label = f"{words.number(reason['count'])} {reason['result']}, {words.printable(reason['code'] or 'no code')}"
         lines.append((Text(label, "red" if reason["result"] == "rejected" else "yellow"), reason["sentence"]))
+    lines += [(Text("warning", "yellow"), sentence) for sentence in one.get("warnings", [])]
     if not lines:
         return
     console.print()
@@ -113,9 +114,10 @@ def _standing(one: Document, console: Console) -> None:
 
 def _way_out(held: Document, console: Console) -> None:
     name = words.printable(held["sync"])
-    hanging(
-        console, Text("next", "bold"), f"syncer diff {name} shows the plan; syncer sync {name} --release lets it pass"
-    )
+    look, release = f"syncer diff {name}", f"syncer sync {name} --release"
+    if run := held.get("undoes") or (held.get("last_run") or {}).get("undoes"):
+        look, release = f"syncer undo {run} --dry-run", f"syncer undo {run} --release"
+    hanging(console, Text("next", "bold"), f"{look} shows the plan; {release} lets it pass")
 
 
 def rejected(document: Document, console: Console, *, now: datetime.datetime | None = None) -> None:

@@ -1,10 +1,16 @@
-"""The source `duckdb`: a DuckDB file, opened read-only for as long as one read lasts."""
+"""The source `duckdb`: a DuckDB file, opened read-only for as long as one read lasts.
+
+A process can have a DuckDB file open for reading or for writing and not both, so in this one they take turns.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import difflib
+import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from syncer import sql
-from syncer.errors import Problem, UserError
+from syncer.errors import Problem, ServiceUnavailable, UserError
 from syncer.mapping import Sync
 from syncer.source import Reading, Source
 
@@ -25,36 +31,69 @@ class DuckDB(Source):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.title = f"the DuckDB file {path.name}"
+        self._turns = threading.Condition()
+        self._readers = 0
+        self._is_written = False
 
     def schema(self, sync: Sync) -> pa.Schema:
         """The columns of the sync's rows; see `Source.schema`."""
-        with self._open() as connection:
+        with self._reading() as connection:
             return self._reader(connection, sync, f"SELECT * FROM ({_rows(sync)}) LIMIT 0").schema
 
     def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
         """The rows as Arrow batches; see `Source.read`."""
-        connection = self._open()
         chosen = ", ".join(sql.name(column) for column in columns)
-        try:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(self._reading())
             reader = self._reader(connection, sync, f"SELECT {chosen} FROM ({_rows(sync)})")
-        except UserError:
-            connection.close()
-            raise
-        batches = pa.RecordBatchReader.from_batches(reader.schema, self._batches(sync, reader))
-
-        def end() -> None:
             # A result that is read in part keeps the file open although the connection is closed, and DuckDB would
             # wait for that for ever when the same process opens the file again.
-            reader.close()
-            connection.close()
-
-        return Reading(batches, ending=end)
+            stack.callback(reader.close)
+            ending = stack.pop_all().close
+        batches = pa.RecordBatchReader.from_batches(reader.schema, self._batches(sync, reader))
+        return Reading(batches, ending=ending)
 
     def modified(self, sync: Sync) -> datetime.datetime | None:
         """When the file was last written: DuckDB keeps no time per table."""
         files = [self.path, self.path.with_name(self.path.name + ".wal")]
         times = [file.stat().st_mtime for file in files if file.exists()]
         return datetime.datetime.fromtimestamp(max(times), datetime.UTC) if times else None
+
+    @contextlib.contextmanager
+    def writing(self, patience_seconds: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, open for writing while nobody of this process reads it; then it is as old as it was before.
+
+        What is written here is not what the scores are made of, so nobody may take it for a new night of scores.
+        Raises ServiceUnavailable when readers do not end in time, and UserError when the file cannot be written.
+        """
+        with self._turns:
+            if not self._turns.wait_for(lambda: not (self._readers or self._is_written), patience_seconds):
+                raise ServiceUnavailable(f"{self.path.name} is being read.", doubt=True)
+            self._is_written = True
+        try:
+            times = self.path.stat() if self.path.exists() else None
+            with self._open(read_only=False) as connection:
+                yield connection
+                connection.execute("CHECKPOINT")
+                if times is not None:
+                    os.utime(self.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        finally:
+            with self._turns:
+                self._is_written = False
+                self._turns.notify_all()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._turns:
+            self._turns.wait_for(lambda: not self._is_written)
+            self._readers += 1
+        try:
+            with self._open() as connection:
+                yield connection
+        finally:
+            with self._turns:
+                self._readers -= 1
+                self._turns.notify_all()
 
     def _reader(self, connection: duckdb.DuckDBPyConnection, sync: Sync, query: str) -> pa.RecordBatchReader:
         try:
@@ -69,13 +108,13 @@ class DuckDB(Source):
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise self._refusal(sync, _rows_of(sync), error) from None
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
+    def _open(self, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
         if not self.path.exists():
             raise UserError(
                 [Problem("source.path", f"There is no file {self.path}. Write the path of your DuckDB file.")]
             )
         try:
-            connection = duckdb.connect(str(self.path), read_only=True)
+            connection = duckdb.connect(str(self.path), read_only=read_only)
             connection.execute("SET TimeZone = 'UTC'")
         except duckdb.Error as error:
             raise UserError([Problem("source.path", _opening(self.path, error))]) from None

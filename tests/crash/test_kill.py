@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from destinations.standins.server import Server
+from syncer.control import Control
 from tests.crash.standins import Slow, SlowCustomerio, SlowSalesforce
 from tests.workplace import NO_BRAKES, Process, Workplace, until
 
@@ -159,6 +161,21 @@ class Killer:
         told = self.workplace.run("status", "--json").sync["runs"]
         assert [str(one.id) for one in runs[:10]] == [one["run"] for one in told]
 
+    def check_history(self) -> None:
+        """Everything that was accepted or refused is in the history, once, whoever was killed in between."""
+        control = Control.look(self.workplace.state)
+        assert control is not None
+        files = [str(self.folder / part.file) for part in control.history(self.sync)]
+        control.close()
+        with duckdb.connect(":memory:") as connection:
+            query = "SELECT run, key, result FROM read_parquet(?, union_by_name = true)"
+            entries = connection.execute(query, [files]).fetchall()
+        told = Counter((run, result) for run, _, result in entries)
+
+        assert len(entries) == len(set(entries))
+        for one in self.workplace.journal(self.sync):
+            assert (one.accepted, one.rejected) == (told[one.id, "accepted"], told[one.id, "rejected"])
+
 
 def harry(killer: Killer, kills: int, *, is_growing: bool) -> None:
     """Kill so many runs, with a new source every second time, and in the end let it finish."""
@@ -174,6 +191,7 @@ def harry(killer: Killer, kills: int, *, is_growing: bool) -> None:
     assert kills <= killer.kills.total()
     assert [] == [phase for phase in PHASES if not killer.kills[phase]]
     killer.check_journal()
+    killer.check_history()
 
 
 def people_survive(folder: Path, kills: int, seed: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import apsw
 
 from syncer.change import Change, Job, Outcome, accepted
-from syncer.config import load
+from syncer.config import Config, load
 from syncer.mapping import Sync
 from syncer.run import Engine, Options, Report
 from syncer.sources import source_of
@@ -70,8 +70,16 @@ class Stage:
         )
         self.adapter = type("Mine", (adapter,), {"held": {}, "batches": []})
         self.stop = threading.Event()
-        config = load(folder / "config.toml", lambda kind: self.adapter, lambda: ("memory",))
+        self.restart()
+
+    def restart(self) -> None:
+        """Another process over the same files, as they are now."""
+        config = self.load()
         self.engine = Engine(config, source_of(config.source), lambda kind: self.adapter, self.stop)
+
+    def load(self) -> Config:
+        """The files as they are now."""
+        return load(self.workplace.folder / "config.toml", lambda kind: self.adapter, lambda: ("memory",))
 
     def run(self, mood: Push = well, **options: Any) -> Report:
         self.adapter.mood = staticmethod(mood)

@@ -512,7 +512,12 @@ def test_runs_that_change_nothing_leave_nothing_behind(stage: Stage) -> None:
     assert [] == stage.query("SELECT * FROM plan")
     assert [] == stage.query("SELECT * FROM batch")
     files = {file.name for file in (stage.workplace.state / "memory.people").glob("*.parquet")}
-    named = {row[0] for row in stage.query("SELECT base_file FROM sync UNION ALL SELECT file FROM garbage")}
+    named = {
+        row[0]
+        for row in stage.query(
+            "SELECT base_file FROM sync UNION ALL SELECT file FROM garbage UNION ALL SELECT file FROM history"
+        )
+    }
     assert files <= named
 
 

@@ -1,17 +1,23 @@
 """The REST half of the BigQuery stand-in: tables, pages of rows, and query jobs, for the real client over loopback.
 
 Jobs take ids of the caller, run for as many polls as they are told, fail on order, and are answered in their
-own location only. What it cannot show is told in `bigquery_warehouse`; beyond that it knows no slots, quotas,
-sessions, scripts, loads or copies, and everybody may do everything that `denied` does not name.
+own location only. Files are loaded as Parquet, in one piece or resumably. What it cannot show is told in
+`bigquery_warehouse`; beyond that it knows no slots, quotas, sessions, scripts or copies, and everybody may do
+everything that `denied` does not name.
 """
 
 from __future__ import annotations
 
+import email
+import json
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from destinations.standins.server import Answer, Request, StandIn, Table
 from tests.standins.bigquery_warehouse import Refused, Stored, Warehouse, encoded
@@ -21,7 +27,7 @@ MIB = 2**20
 
 @dataclass
 class Job:
-    """A query job, as the service keeps it."""
+    """A query or load job, as the service keeps it."""
 
     body: dict[str, Any]
     location: str
@@ -70,6 +76,7 @@ class BigQueryStandIn(StandIn):
         self.switches = Switches()
         self.jobs: dict[str, Job] = {}
         self.dry_runs: list[dict[str, Any]] = []
+        self._uploads: dict[str, tuple[dict[str, Any], bytes]] = {}
 
     def settings(self) -> str:
         """The section `[source]` that reads from here, without the gRPC half."""
@@ -105,6 +112,10 @@ class BigQueryStandIn(StandIn):
                 return Answer(200, self._rows(self.warehouse.find(f"{project}.{dataset}.{table}"), request))
             case "POST", ["bigquery", "v2", "projects", project, "jobs"]:
                 return self._insert(project, request)
+            case "POST", ["upload", "bigquery", "v2", "projects", project, "jobs"]:
+                return self._upload(project, request)
+            case "PUT", ["upload", "bigquery", "v2", "projects", project, "jobs"]:
+                return self._upload_piece(project, request)
             case "GET", ["bigquery", "v2", "projects", project, "jobs", job_id]:
                 job = self._job(project, job_id, request)
                 job.polls_left -= 1
@@ -162,9 +173,7 @@ class BigQueryStandIn(StandIn):
         configuration = body["configuration"]
         reference = body.get("jobReference", {})
         self._permit("bigquery.jobs.create", f"Project {project}")
-        for name, value in configuration.get("labels", {}).items():
-            if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
-                raise Refused(400, "invalid", f"Label {name!r} with value {value!r} is not allowed.")
+        self._look_at_labels(body)
         location = reference.get("location", "US")
         if location != self.warehouse.location:
             raise Refused(
@@ -193,6 +202,88 @@ class BigQueryStandIn(StandIn):
             self._run(job, query)
         self.jobs[job_id] = job
         return Answer(200, self._state(job_id, job))
+
+    # --- loading files ---------------------------------------------------------------------------------------------
+
+    def _upload(self, project: str, request: Request) -> Answer:
+        """The beginning of an upload, or in one piece the whole of it."""
+        kind = (request.query.get("uploadType") or [""])[0]
+        if kind == "multipart":
+            message = email.message_from_bytes(
+                b"Content-Type: " + request.headers["content-type"].encode() + b"\r\n\r\n" + request.body
+            )
+            parts = message.get_payload()
+            if message.get_content_type() != "multipart/related" or not isinstance(parts, list) or len(parts) != 2:
+                raise Refused(400, "badRequest", "Malformed multipart body.")
+            if parts[0].get_content_type() != "application/json":
+                raise Refused(400, "badContent", "Metadata part is not JSON.")
+            metadata, media = (part.get_payload(decode=True) for part in parts)
+            return self._load(project, json.loads(metadata), media)
+        if kind != "resumable":
+            raise Refused(400, "invalidParameter", f"Invalid uploadType {kind!r}.")
+        session = f"upload-{len(self._uploads)}"
+        self._uploads[session] = (request.json(), b"")
+        return Answer(200, None, {"Location": f"{self.url}{request.path}?uploadType=resumable&upload_id={session}"})
+
+    def _upload_piece(self, project: str, request: Request) -> Answer:
+        session = (request.query.get("upload_id") or [""])[0]
+        if session not in self._uploads:
+            raise Refused(404, "notFound", "No such upload.")
+        body, before = self._uploads[session]
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", request.headers.get("content-range", ""))
+        if found is None or int(found[1]) != len(before) or int(found[2]) + 1 - int(found[1]) != len(request.body):
+            raise Refused(400, "badRequest", "Failed to parse Content-Range header.")
+        content = before + request.body
+        self._uploads[session] = (body, content)
+        if found[3] == "*" or int(found[3]) > len(content):
+            return Answer(308, None, {"Range": f"bytes=0-{len(content) - 1}"})
+        return self._load(project, body, content)
+
+    def _load(self, project: str, body: dict[str, Any], content: bytes) -> Answer:
+        job_id, job = self._begun(project, body)
+        load = body["configuration"]["load"]
+        wanted = {"sourceFormat": "PARQUET", "writeDisposition": "WRITE_APPEND"}
+        if any(load.get(name) != value for name, value in wanted.items()):
+            raise Refused(400, "invalid", "Only Parquet is loaded here, and only appended.")
+        table = load["destinationTable"]
+        self._permit("bigquery.tables.updateData", f"Table {table['datasetId']}.{table['tableId']}")
+        if job.failure is None:
+            try:
+                rows = pq.read_table(pa.BufferReader(content))
+                full_name = f"{table['projectId']}.{table['datasetId']}.{table['tableId']}"
+                fields = [{"mode": "NULLABLE", **one} for one in load["schema"]["fields"]]
+                self.warehouse.append(full_name, rows, fields)
+            except Refused as refused:
+                if refused.status == 404:
+                    raise
+                job.failure = {"reason": refused.reason, "message": refused.message}
+            except pa.ArrowException:
+                job.failure = {"reason": "invalid", "message": "Error while reading data, error message: not Parquet."}
+        self.jobs[job_id] = job
+        return Answer(200, self._state(job_id, job))
+
+    def _begun(self, project: str, body: dict[str, Any]) -> tuple[str, Job]:
+        """A new job under the caller's id, and whether it is to fail. Raises Refused."""
+        reference = body.get("jobReference", {})
+        self._permit("bigquery.jobs.create", f"Project {project}")
+        self._look_at_labels(body)
+        location = reference.get("location", "US")
+        if location != self.warehouse.location:
+            raise Refused(404, "notFound", f"Not found: Dataset {project}:syncer was not found in location {location}")
+        job_id = reference.get("jobId", "")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,1024}", job_id):
+            raise Refused(400, "invalid", f"Invalid job ID {job_id!r}.")
+        if job_id in self.jobs:
+            raise Refused(409, "duplicate", f"Already Exists: Job {project}:{location}.{job_id}")
+        job = Job(body, location, self.switches.running_polls)
+        if self.switches.failures:
+            job.failure = self.switches.failures.popleft()
+        return job_id, job
+
+    def _look_at_labels(self, body: dict[str, Any]) -> None:
+        for name, value in body["configuration"].get("labels", {}).items():
+            if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
+                raise Refused(400, "invalid", f"Label {name!r} with value {value!r} is not allowed.")
 
     def _run(self, job: Job, query: dict[str, Any]) -> None:
         cap = int(query.get("maximumBytesBilled") or 0)
@@ -241,8 +332,12 @@ class BigQueryStandIn(StandIn):
             "jobReference": {"location": self.warehouse.location, **body.get("jobReference", {})},
             "configuration": {
                 **body["configuration"],
-                "jobType": "QUERY",
-                "query": dict(body["configuration"]["query"]),
+                "jobType": "LOAD" if "load" in body["configuration"] else "QUERY",
+                **{
+                    name: dict(body["configuration"][name])
+                    for name in ("query", "load")
+                    if name in body["configuration"]
+                },
             },
             "status": {"state": state},
             "statistics": {

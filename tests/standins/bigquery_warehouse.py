@@ -76,6 +76,8 @@ class Warehouse:
         self.project = project
         self.location = location
         self.tables: dict[str, Stored] = {}
+        self.datasets: set[str] = set()
+        """Those that are there without a table in them."""
         self._lock = threading.RLock()
         self._connection = duckdb.connect(":memory:")
         self._connection.execute("SET TimeZone = 'UTC'")
@@ -97,6 +99,31 @@ class Warehouse:
             self.tables[stored.full_name] = stored
             self._register(stored)
         return stored
+
+    def append(self, full_name: str, rows: pa.Table, fields: Schema) -> Stored:
+        """What a load job does with a file's rows: a table that is not there is made. Raises Refused."""
+        project, dataset, table = full_name.split(".")
+        with self._lock:
+            if dataset not in self.datasets and not any(one.dataset == dataset for one in self.tables.values()):
+                raise Refused(404, "notFound", f"Not found: Dataset {project}:{dataset} was not found in location EU")
+            stored = self.tables.get(full_name)
+            known = {column["name"]: column["type"] for column in (stored.fields if stored else fields)}
+            for column in fields:
+                if known.get(column["name"]) != column["type"]:
+                    message = f"Provided Schema does not match Table {project}:{dataset}.{table}."
+                    raise Refused(400, "invalid", f"{message} Field {column['name']} is not there, or of another type")
+            for column in fields:
+                arrived = (
+                    field_of(rows.schema.field(column["name"]))["type"] if column["name"] in rows.schema.names else ""
+                )
+                if arrived != column["type"]:
+                    message = f"Error while reading data, error message: Parquet column '{column['name']}' has type"
+                    raise Refused(400, "invalid", f"{message} {arrived or 'nothing'}, which is not {column['type']}")
+            schema = pa.schema([arrow_field(column) for column in fields])
+            loaded = rows.select(schema.names).cast(schema)
+            if stored is not None:
+                loaded = pa.concat_tables([stored.rows, loaded], promote_options="default")
+            return self.put(f"{dataset}.{table}", loaded, stored.fields if stored else fields)
 
     def view(self, name: str, sql: str) -> Stored:
         """Store a view under DATASET.TABLE."""

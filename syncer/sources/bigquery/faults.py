@@ -149,7 +149,7 @@ def translated(error: BaseException, scene: Scene, statement: Statement | None =
             "The next run tries again.",
             doubt=False,
         )
-    message = _message(error)
+    message = message_of(error)
     sentence = form.format(
         message=_first(message, whole=statement is not None or reason not in ("invalid", "invalidQuery")),
         position=_position(message, statement),
@@ -162,7 +162,7 @@ def translated(error: BaseException, scene: Scene, statement: Statement | None =
     return UserError([Problem(scene.place, sentence)])
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """BigQuery's own words, without the method and address that the library puts before them."""
     if isinstance(error, grpc.Call):
         return str(error.details() or "")

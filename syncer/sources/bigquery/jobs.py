@@ -6,6 +6,7 @@ import datetime
 import re
 import secrets
 import time
+from typing import Any, TypeAlias
 
 from google.api_core import exceptions as api
 from google.cloud import bigquery
@@ -13,6 +14,9 @@ from google.cloud import bigquery
 from syncer.errors import ServiceUnavailable
 from syncer.sources.bigquery.faults import TRANSIENT, JobFailed, reason_of
 from syncer.sources.bigquery.patience import Patience
+
+Job: TypeAlias = Any
+"""A query or load job of the library."""
 
 
 def label(text: str) -> str:
@@ -56,7 +60,7 @@ class Jobs:
             job_id = f"{self._id}_{step}_{attempt}"
             try:
                 job = self._begun(job_id, sql)
-                self._wait(job)
+                wait_for(job, self._patience, self._timeout)
             except (api.GoogleAPICallError, JobFailed) as error:
                 if reason_of(error) not in TRANSIENT or attempt >= self._patience.job_attempts:
                     raise
@@ -85,35 +89,38 @@ class Jobs:
             return self._known(job_id, sql)
 
     def _known(self, job_id: str, sql: str) -> bigquery.QueryJob:
-        """The job that an answer which got lost was about; for a while BigQuery may deny that there is one."""
-        deadline = time.monotonic() + self._patience.conflict_seconds
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                job = self._client.get_job(
-                    job_id, location=self._client.location, retry=self._patience.retry, timeout=self._timeout
-                )
-                break
-            except api.NotFound:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(self._patience.pause(tries))
+        job = known_job(self._client, job_id, self._patience, self._timeout)
         if not isinstance(job, bigquery.QueryJob) or job.query != sql:
             raise ServiceUnavailable(
                 f"BigQuery has another job of the id {job_id}. The next run takes another id.", doubt=False
             )
         return job
 
-    def _wait(self, job: bigquery.QueryJob) -> None:
-        # Not `job.result()`: it gives every request the time of the whole wait, and one that gets no answer hangs.
-        deadline = time.monotonic() + self._patience.job_seconds
-        polls = 0
-        while not job.done(retry=self._patience.retry, timeout=self._timeout):
+
+def known_job(client: bigquery.Client, job_id: str, patience: Patience, timeout: float) -> Job:
+    """The job that an answer which got lost was about; for a while BigQuery may deny that there is one."""
+    deadline = time.monotonic() + patience.conflict_seconds
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return client.get_job(job_id, location=client.location, retry=patience.retry, timeout=timeout)
+        except api.NotFound:
             if time.monotonic() > deadline:
-                job.cancel(retry=self._patience.retry, timeout=self._timeout)
-                raise JobFailed({"reason": "timeout"})
-            polls += 1
-            time.sleep(min(self._patience.pause(polls), 5.0))
-        if job.error_result:
-            raise JobFailed(job.error_result)
+                raise
+        time.sleep(patience.pause(tries))
+
+
+def wait_for(job: Job, patience: Patience, timeout: float) -> None:
+    """Wait for a job's end. Raises JobFailed."""
+    # Not `job.result()`: it gives every request the time of the whole wait, and one that gets no answer hangs.
+    deadline = time.monotonic() + patience.job_seconds
+    polls = 0
+    while not job.done(retry=patience.retry, timeout=timeout):
+        if time.monotonic() > deadline:
+            job.cancel(retry=patience.retry, timeout=timeout)
+            raise JobFailed({"reason": "timeout"})
+        polls += 1
+        time.sleep(min(patience.pause(polls), 5.0))
+    if job.error_result:
+        raise JobFailed(job.error_result)

@@ -219,7 +219,7 @@ class BigQuery(Source):
     ) -> Reading:
         """The slow way, for those who may not use the Storage Read API."""
         with ExitStack() as stack:
-            client = self._new_client()
+            client = self.new_client()
             stack.callback(client.close)
             if rows is None:
                 rows = client.get_table(table, retry=self._patience.retry, timeout=self.settings.timeout).num_rows
@@ -304,13 +304,14 @@ class BigQuery(Source):
     @contextmanager
     def _client(self, sync: Sync) -> Iterator[bigquery.Client]:
         with in_sentences(self._scene(sync)):
-            client = self._new_client()
+            client = self.new_client()
             try:
                 yield client
             finally:
                 client.close()
 
-    def _new_client(self) -> bigquery.Client:
+    def new_client(self) -> bigquery.Client:
+        """A client of the REST interface, which whoever asks for it closes. Raises google.auth's errors."""
         endpoint = self.settings.endpoint
         return bigquery.Client(
             project=self.settings.project,

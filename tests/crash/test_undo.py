@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from destinations.standins.server import Server
 from syncer.control import Control
 from tests.crash.standins import SlowCustomerio
-from tests.workplace import NO_BRAKES, PROJECT, Process, Result, Workplace, until
+from tests.workplace import NO_BRAKES, Process, Result, Workplace, until
 
 ROWS = 500
 KILLS = 3
@@ -39,19 +38,10 @@ label_3 = "label"
 SYNC = "customerio.people"
 
 
-class Readable(Workplace):
-    """Runs commands with a customer.io that can be read back."""
-
-    def _words(self, words: object, prefix: object) -> list[str]:
-        listed = [str(word) for word in words]  # type: ignore[attr-defined]
-        program = str(PROJECT / "tests" / "crash" / "readable.py")
-        return [sys.executable, program, "--config", str(self.folder / "config.toml"), *listed]
-
-
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[tuple[Readable, SlowCustomerio]]:
+def world(tmp_path: Path) -> Iterator[tuple[Workplace, SlowCustomerio]]:
     """Five hundred people, and a second night that changed all of them, in several batches."""
-    workplace, standin = Readable(tmp_path), SlowCustomerio()
+    workplace, standin = Workplace(tmp_path), SlowCustomerio()
     with Server({"": standin}):
         settings = standin.settings() + "in_flight = 1\n"
         workplace.write({"customerio": settings}, {"customerio": PEOPLE}, NO_BRAKES)
@@ -87,7 +77,7 @@ def undone(workplace: Workplace) -> Result:
     return workplace.run("undo", "2", "--json")
 
 
-def test_undoing_survives_kills(world: tuple[Readable, SlowCustomerio]) -> None:
+def test_undoing_survives_kills(world: tuple[Workplace, SlowCustomerio]) -> None:
     """After three kills and one whole undoing all is as the first night left it; history and journal agree."""
     workplace, standin = world
     assert held(2) == standin.held("score", "label")
@@ -125,7 +115,7 @@ def remembered(workplace: Workplace) -> dict[int, int]:
     return dict(Counter(run for run, _ in entries))
 
 
-def test_dry_run_and_exit_codes(world: tuple[Readable, SlowCustomerio]) -> None:
+def test_dry_run_and_exit_codes(world: tuple[Workplace, SlowCustomerio]) -> None:
     """The plan is shown and nothing is sent; a run that is not there, and one that is held, have their codes."""
     workplace, standin = world
     count = standin.received

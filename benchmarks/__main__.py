@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks import requests
+
 RESULTS = Path(__file__).parent / "results"
 MARK = "<!-- figures -->"
 
@@ -25,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the comparison")
     parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
+    parser.add_argument("--changes", type=int, default=100_000, help="changes whose requests are counted")
     parser.add_argument("--entries", type=int, default=10_000_000, help="entries of the history")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json")
     parser.add_argument("--page", type=Path, help=f"a page whose text after {MARK!r} is replaced by the tables")
@@ -37,6 +40,7 @@ def main() -> None:
             kind: {way: _child("deliver", kind, way, folder, options.records) for way in ("plain", "ours")}
             for kind in ("customerio", "salesforce")
         }
+        figures["requests"] = {name: _child("requests", name, folder, options.changes) for name in requests.CASES}
         figures["history"] = {
             "note": _child("history", "note", folder),
             "life": _child("history", "life", folder, options.entries),
@@ -73,6 +77,8 @@ def child(words: list[str]) -> None:
             small.mkdir()
             nights.make(small / "warehouse.duckdb", int(records))
         print(json.dumps(deliver.with_standin(kind, way, small, int(records))))
+    elif what == "requests":
+        print(json.dumps(requests.used(rest[0], Path(rest[1]), int(rest[2]))))
     elif what == "serve":
         deliver.serve(rest[0], Path(rest[1]))
 
@@ -131,6 +137,7 @@ def _table(figures: dict[str, Any]) -> str:
                 f"| {name} | {one['wall_seconds']:.2f} | {one['cpu_seconds']:.2f} | {one['peak_mib']:,.0f} "
                 f"| {one['requests']} | {one['records_per_second']:,.0f} | {ratio:.2f} |"
             )
+    lines += ["", "Requests of a first run, counted by the stand-in:", "", *requests.table(figures["requests"])]
     lines += ["", *_history(figures["history"])]
     machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
     return "\n".join([*lines, "", f"Measured on: {machine}."])

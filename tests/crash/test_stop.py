@@ -99,6 +99,7 @@ def test_stop_before_anything_left(workplace: Workplace, standin: SlowCustomerio
     process = workplace.start("sync", "--json")
     until(lambda: workplace.journal("customerio.people") or not process.is_running, "the run never begins")
     process.signal(signal.SIGTERM)
+    time.sleep(0.2)  # As above: until it has heard, nothing is answered, so it cannot be over.
     standin.held_back.set()
     result = process.end(30)
     (run,) = workplace.journal("customerio.people")

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import duckdb
 import pyarrow as pa
 import structlog
 
-from syncer.brakes import APPROVAL, judge, judge_allowance, judge_approval
+from syncer.brakes import judge, judge_allowance
 from syncer.canonical import Canon, canon
 from syncer.compare import Inputs, calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
@@ -31,22 +31,15 @@ from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError
 from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync, seconds_of
-from syncer.plan import Hold, Plan, identity_text, mapping_text
+from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
 from syncer.source import Source
 from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, Vanished, fold
 from syncer.transport import Gates, Transport
+from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
 log = structlog.get_logger(__name__)
 
-NOT_THE_PLAN = (
-    "the plan is not the one that was saved; source, mapping or state have moved since. "
-    "Nothing was sent. Make a new plan with `syncer diff --out`."
-)
-NOT_THE_REST = (
-    "what is left is not the rest of the canary's plan; source, mapping or state have moved since, or a record of the "
-    "canary was deferred. Nothing was sent. Look at it with `syncer diff`, and run `syncer sync` for all of it."
-)
 LOOKS_MAX = 5
 """How often a reader starts again when the daemon folds files away under it."""
 
@@ -314,34 +307,27 @@ class Engine:
             plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
         else:
             plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
-        canary = self._canary(control, sync, options) if options.continues else None
-        expected = canary["rest"] if canary else options.digest
-        if expected is not None and expected != plan.digest:
-            plan.file.unlink()
-            raise UserError(f"{sync.name}: {NOT_THE_REST if canary else NOT_THE_PLAN}")
-        waits, approval = self._waits(plan, control)
+        canary = canary_of(control, sync, options.digest) if options.continues else None
+        refuse_another(plan, canary, options.digest)
         judged = self.judge_alone(plan) if options.planner else self._judge(plan)
         holds = [*judged, *self._allowed(plan, prepared.destination, options.records_max)]
+        decided = verdict(holds, *self._waits(plan, control), canary, is_released=options.release)
         control.unpark(sync.name, plan.forgotten)
-        # What somebody let pass for the canary passes for the rest of the same plan.
-        is_released = approval is not None or bool(canary and canary["released"]) or (options.release and not waits)
-        if (holds or waits) and not is_released:
-            report.holds, report.result = [*holds, *waits], "held"
+        if decided.is_held:
+            report.holds, report.result = list(decided.holds), "held"
             report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
             plan.file.unlink()
             facts = {"holds": [asdict(hold) for hold in report.holds], **_facts(plan, options)}
             counts = report.delivered.counts
             control.finish_run(run_id, result="held", counts=counts, facts=facts, digest=plan.digest)
             return
-        report.released = [hold.brake for hold in [*holds, *waits]]
-        if approval is not None:
-            report.released = [*report.released, APPROVAL]
+        report.released = decided.released
         if not (options.only or options.planner) and plan.gone != inputs.gone:
             # A run that was held saw a source that nobody trusts, so it does not count as one in which rows were gone.
             control.note_gone(sync_id, plan.gone)
         plan_id = control.begin_plan(
             run_id, sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released,
-            approval=approval.id if approval else None, saved=options.saved,
+            approval=decided.approval.id if decided.approval else None, saved=options.saved,
         )  # fmt: skip
         report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
         delivery = Delivery(
@@ -358,30 +344,14 @@ class Engine:
             counts=delivered.counts,
             requests=prepared.destination.transport.requests,
             error=delivered.error,
-            facts={**_facts(plan, options), **_rest(plan, options, report.released)},
+            facts={**_facts(plan, options), **rest(plan, options.records_max, report.released)},
             plan_id=plan_id,
             versions=plan.versions if is_complete and not options.only else None,
         )
         self.fold(state, control, prepared)
 
     def _waits(self, plan: Plan, control: Control | None) -> tuple[list[Hold], Approval | None]:
-        """The hold of a plan that waits for approval; or the approval, if somebody gave it to this very plan."""
-        age = seconds_of(self.config.plans.max_age)
-        approval = control.approval(plan.sync.name, plan.digest, age) if control and plan.sendable else None
-        return ([] if approval else judge_approval(plan)), approval
-
-    def _canary(self, control: Control, sync: Sync, options: Options) -> dict[str, Any]:
-        """What the last run left of its plan. Raises UserError when it was no canary, or not of the saved plan."""
-        _, *before = control.runs(sync.name, 2)
-        canary = before[0].facts.get("canary") if before else None
-        if not canary:
-            raise UserError(
-                f"{sync.name}: the last run was no canary with a rest to send. Begin one with `syncer sync {sync.name} "
-                "--max N`."
-            )
-        if options.digest is not None and options.digest != before[0].digest:
-            raise UserError(f"{sync.name}: the last canary was not of this saved plan. {NOT_THE_PLAN}")
-        return dict(canary)
+        return waits(plan, control, seconds_of(self.config.plans.max_age))
 
     @property
     def _pauses(self) -> Pauses:
@@ -538,14 +508,6 @@ class Engine:
             inputs = self.inputs(state, control, standing)
             mapped, retired = slots_of(prepared.canon, inputs)
             fold(state, control, [*mapped, *retired], len(prepared.sync.match), connection)
-
-
-def _rest(plan: Plan, options: Options, released: Sequence[str]) -> dict[str, object]:
-    """What the journal keeps of a canary: the digest of the rest of its plan, and whether that may pass the brakes."""
-    if options.records_max is None or options.records_max >= plan.sendable:
-        return {}
-    rest = plan.digest_of_file(mapping_text(plan.sync), options.records_max)
-    return {"canary": {"sent": options.records_max, "rest": rest, "released": list(released)}}
 
 
 def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:

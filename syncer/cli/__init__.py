@@ -1,0 +1,17 @@
+"""The command line: what a person asks for, in their words, and the exit code of the answer.
+
+    group          `syncer` itself, what commands have in common, and the exit codes
+    frame          how a command begins and ends: config, engine, signals, sentences, JSON
+    setting_up     init, demo, check, sandbox, schema
+    running        diff, sync, approve, undo, serve
+    remembering    status, rejected, explain, adopt, verify, forget
+
+Modules are imported by the command that needs them, when it runs: `syncer --help` must be there at once.
+"""
+
+from __future__ import annotations
+
+from syncer.cli import remembering, running, setting_up
+from syncer.cli.group import cli
+
+__all__ = ["cli", "remembering", "running", "setting_up"]

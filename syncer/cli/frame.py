@@ -1,0 +1,94 @@
+"""How a command begins and ends: its config, its engine, signals, and what is told of mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from syncer.cli.group import FAILED
+
+if TYPE_CHECKING:
+    from syncer.config import Config
+    from syncer.errors import Problem
+    from syncer.run import Engine
+
+
+def load(file: Path) -> Config:
+    """The config, with every adapter that is installed. Raises UserError."""
+    import destinations
+    from syncer import config
+
+    return config.load(file, destinations.adapter, destinations.kinds)
+
+
+@contextmanager
+def open_engine(config: Config) -> Iterator[Engine]:
+    """An engine for the config, closed in the end."""
+    import structlog
+
+    import destinations
+    from syncer.logs import configure
+    from syncer.run import Engine
+    from syncer.sources import source_of
+
+    configure()
+    for shared in config.shared_fields():
+        structlog.get_logger(__name__).warning("fields_shared", place=shared.place, sentence=shared.sentence)
+    engine = Engine(config, source_of(config.source), destinations.adapter)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def sentences(*, is_json: bool = False) -> Iterator[None]:
+    """A user's mistake is a list of sentences on stderr and exit code 1; ours keeps its traceback."""
+    from syncer.errors import Problem, SyncerError, UserError
+
+    try:
+        yield
+    except SyncerError as error:
+        problems = error.problems if isinstance(error, UserError) else (Problem("", str(error)),)
+        fail(problems, is_json=is_json)
+
+
+def fail(problems: Sequence[Problem], *, is_json: bool) -> NoReturn:
+    """Tell all problems, as people and as JSON, and end with exit code 1."""
+    from syncer import documents, report
+
+    if is_json:
+        print_json({"problems": [documents.problem(one) for one in problems]})
+    report.problems(problems, report.console(sys.stderr))
+    sys.exit(FAILED)
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """The first signal lets the step in hand finish and be remembered; the second leaves at once."""
+
+    def handle(number: int, _: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """A result on stdout, for machines."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 record`, `5,012 records`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,126 @@
+"""Commands before the first run: files to start from, the demo, and whether everything fits."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from syncer.cli.frame import counted, load, open_engine, print_json, sentences, stop_on_signals
+from syncer.cli.group import DONE, FAILED, as_json, cli, names
+
+if TYPE_CHECKING:
+    from syncer.errors import Problem
+    from syncer.mapping import Sync
+    from syncer.run import Engine
+
+
+@cli.command()
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
+def init(folder: Path) -> None:
+    """Write a commented config and mapping files to start from."""
+    from syncer import starter
+
+    with sentences():
+        written = starter.write(folder)
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo("Fill in config.toml, then run `syncer check`.")
+
+
+@cli.command()
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default="demo")
+def demo(folder: Path) -> None:
+    """The whole story on this machine, no account needed: two nights of scores, three stand-ins."""
+    from syncer import report
+    from syncer.demo import story
+
+    with sentences():
+        sys.exit(story.tell(folder, report.console()))
+
+
+@cli.command()
+@names
+@click.option("--offline", is_flag=True, help="Stop after the files.")
+@as_json
+@click.pass_obj
+def check(file: Path, syncs: Sequence[str], offline: bool, is_json: bool) -> None:
+    """Look at files, source columns, credentials and destination fields; change nothing."""
+    from syncer.errors import UserError
+
+    checked: list[str] = []
+    problems: list[Problem] = []
+    try:
+        config = load(file)
+        chosen = config.choose(syncs)
+        checked.append(f"{config.file.name} and {counted(len(chosen), 'sync')}")
+        problems += config.shared_fields()
+        if not offline:
+            with open_engine(config) as engine:
+                problems += _check_online(engine, chosen, checked)
+    except UserError as error:
+        problems += error.problems
+    from syncer import documents, report
+
+    document = {"ok": not problems, "checked": checked, "problems": [documents.problem(one) for one in problems]}
+    if is_json:
+        print_json(document)
+    else:
+        report.check(document, report.console())
+    sys.exit(FAILED if problems else DONE)
+
+
+def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) -> list[Problem]:
+    from syncer.canonical import with_types
+    from syncer.errors import Problem, SyncerError, UserError
+
+    problems: dict[Problem, None] = {}
+    for sync in chosen:
+        typed = sync
+        try:
+            engine.prepare(sync)
+            typed = with_types(sync, engine.source.schema(sync))
+            checked.append(f"{sync.name}: source columns")
+        except UserError as error:
+            problems |= dict.fromkeys(error.problems)
+        destination = engine.destination(sync.destination)
+        try:
+            found = [engine.problem(sync, one) for one in destination.check(typed)]
+            problems |= dict.fromkeys(found)
+            if not found:
+                checked.append(f"{sync.name}: {destination.title} {sync.record}")
+        except SyncerError as error:
+            problems[Problem(f"destinations.{sync.destination}", str(error))] = None
+    return list(problems)
+
+
+@cli.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=None,
+    help="Port of the page; 8090 when left out, 0 for a free one.",
+)
+@click.pass_obj
+def sandbox(file: Path, port: int | None) -> None:
+    """Serve the local stand-ins of the services, with a page that shows their records."""
+    from syncer import report
+    from syncer import sandbox as stage
+
+    stop = threading.Event()
+    stop_on_signals(stop)
+    with sentences():
+        stage.serve(port, file.parent if file.exists() else None, stop, report.console())
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of config and mapping files, for editors."""
+    import destinations
+    from syncer.schema import config_schema, mapping_schema
+
+    print_json({"config": config_schema(destinations.adapter, destinations.kinds), "mapping": mapping_schema()})

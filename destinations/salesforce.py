@@ -34,7 +34,7 @@ from destinations.salesforce_parts.description import NUMBERS, ObjectDescription
 from destinations.salesforce_parts.ingest import REQUESTS_MIN, Ingest
 from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
-from destinations.salesforce_parts.reading import read_records
+from destinations.salesforce_parts.reading import LAST_WRITE, read_records
 from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.salesforce_parts.soql import ID, LEAD, Identifier, lookups
 from syncer.change import Change, Held, Job, Outcome, Value, Wanted
@@ -204,19 +204,17 @@ class Salesforce(Destination):
     def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
         """By query, hundreds at a time; of a person the Contact first, and the one that a converted lead became."""
         identifiers = self._identifiers(sync)
+        described = {name: one.fields for name in sync.objects if (one := self._description(name)) is not None}
         hidden = [
-            f"{name}.{field.name}"
-            for name in sync.objects
-            if (described := self._description(name)) is not None
-            for field in sync.fields
-            if field.name not in described.fields
+            f"{name}.{field.name}" for name in described for field in sync.fields if field.name not in described[name]
         ]
         if hidden:
             raise DestinationUnusable(
                 f"{self.title} does not show {', '.join(hidden)} to this user, so nothing can be read back. "
                 "Mend the mapping or the user's field rights; `syncer check` shows which."
             )
-        yield from read_records(self._client, sync, identifiers, records)
+        told = [name for name in LAST_WRITE if all(name in fields for fields in described.values())]
+        yield from read_records(self._client, sync, identifiers, records, told=told)
 
     def holds(self, sync: Sync, name: str, value: Value, held: object) -> bool:
         """Whether the field holds this value, in the form that the service gives it."""

@@ -93,17 +93,31 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class LastWrite:
+    """Who wrote last, as the service names them, and when, in UTC; empty and None where it does not tell.
+
+    With `is_of_record` it is the last write to the record, which need not have been one to the field.
+    """
+
+    by: str = ""
+    at: datetime.datetime | None = None
+    is_of_record: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """What a destination holds of one record: field → value as the destination gives it, null when it is empty.
 
     `fields` is None when there is no such record, or (`code` says so: `ambiguous`) more than one. `relations` hold
     the identifiers of the records that it is related to, for the names in the sync's `relate` that can be read.
+    `last_writes` says of a field who wrote last and when, as far as the service tells.
     """
 
     key: str
     fields: Mapping[str, object] | None
     code: str = ""
     relations: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    last_writes: Mapping[str, LastWrite] = field(default_factory=dict, compare=False)
 
 
 def accepted(change: Change) -> Outcome:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from syncer.change import Change
+from syncer.change import Change, LastWrite
 from syncer.control import Approval, Control, Parked, Run
 from syncer.delivery import MISSING
 from syncer.errors import Problem
@@ -223,12 +223,20 @@ def verified(one: Verified, title: str) -> Document:
                 "ours": seen(drift, _related(drift, drift.ours)),
                 "theirs": seen(drift, drift.theirs),
                 "on_drift": one.sync.field(drift.field).on_drift,
+                "last_write": _last_write(drift.last_write),
             }
             for drift in one.drifts
         ],
         "repaired": one.repaired,
         "requests": one.requests,
     }
+
+
+def _last_write(one: LastWrite | None) -> Document | None:
+    if one is None:
+        return None
+    at = moment(one.at.timestamp()) if one.at else None
+    return {"by": one.by or None, "at": at, "of": "record" if one.is_of_record else "field"}
 
 
 def _related(drift: Drift, value: Any) -> Any:

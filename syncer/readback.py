@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from syncer import sql
-from syncer.change import Change, Held, Value, Wanted
+from syncer.change import Change, Held, LastWrite, Value, Wanted
 from syncer.compare import calculator, slots_of
 from syncer.control import EMPTY, Control, Standing
 from syncer.delivery import Delivered
@@ -71,6 +71,7 @@ class Drift:
     field: str
     ours: Any
     theirs: Any
+    last_write: LastWrite | None = None
 
 
 @dataclass(slots=True)
@@ -263,7 +264,10 @@ def _verified(records: Sequence[_Ours], destination: Destination, slots: Sequenc
         verified.drifted += 1
         for slot in drifted:
             verified.fields[slot.name] += 1
-            _list(verified, Drift(held.key, slot.name, ours.values[slot.name], raw(slot, held)))
+            _list(
+                verified,
+                Drift(held.key, slot.name, ours.values[slot.name], raw(slot, held), held.last_writes.get(slot.name)),
+            )
         repaired = [slot for slot in drifted if verified.sync.field(slot.name).on_drift == "ours"]
         if repaired:
             rows.add(held.key, {slot.name: _theirs(slot, held) for slot in repaired}, repaired, is_gone=False)

@@ -9,6 +9,9 @@ import pytest
 
 from tests.town import ROWS, Town, a_town, told
 
+REP = "005000000000007AAA"
+"""Somebody who works in Salesforce."""
+
 
 @pytest.fixture
 def town(tmp_path: Path) -> Iterator[Town]:
@@ -48,14 +51,15 @@ def test_drift_is_told_and_repaired(town: Town) -> None:
     town("sync", "salesforce")
     with town.salesforce.lock:
         record = town.salesforce.records("Contact")[1]
-        town.salesforce.org.update("Contact", record["Id"], {"Activation_Score__c": 99})
+        town.salesforce.org.update("Contact", record["Id"], {"Activation_Score__c": 99}, by=REP)
     found = town("verify", "salesforce.contacts")
     seen = town("verify", "salesforce.contacts", "--json")
     repaired = town("verify", "salesforce.contacts", "--repair", "--json")
     town("sync", "salesforce")
 
     assert (2, 2, 2) == (found.code, seen.code, repaired.code)
-    assert "u1 Activation_Score__c 1.0 is now 99.0" in told(found)
+    assert f"u1 Activation_Score__c 1.0 is now 99.0 the record was last written by {REP}, 20" in told(found)
+    assert (REP, "record") == tuple(seen.sync["drifts"][0]["last_write"][name] for name in ("by", "of"))
     assert ({"Activation_Score__c": 1}, 0, 1) == (seen.sync["fields"], seen.sync["repaired"], repaired.sync["repaired"])
     assert 1.0 == town.salesforce.records("Contact")[1]["Activation_Score__c"]
     assert (0, True) == ((last := town("verify", "salesforce.contacts")).code, "No drift." in told(last))

@@ -8,13 +8,14 @@ https://docs.customer.io/integrations/api/app/
 
 from __future__ import annotations
 
+import datetime
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from destinations.customerio_parts.app import Readings
 from destinations.customerio_parts.settings import PERSON, CustomerioSettings
-from syncer.change import Held, Wanted
+from syncer.change import Held, LastWrite, Wanted
 from syncer.mapping import Sync
 
 IDS_MAX = 100
@@ -23,6 +24,8 @@ PAGE = 100
 """Relationships in one answer."""
 
 AMBIGUOUS = "ambiguous"
+SECONDS_MAX = 253_402_300_800
+"""The year 10000, which no calendar of ours has."""
 
 
 def read(sync: Sync, records: Iterable[Wanted], readings: Readings, settings: CustomerioSettings) -> Iterator[Held]:
@@ -62,8 +65,9 @@ def _held_person(
     sync: Sync, key: str, person: dict[str, Any], identifier: str, readings: Readings, settings: CustomerioSettings
 ) -> Held:
     fields = _fields(sync, person.get("attributes"))
+    last_writes = _last_writes(person.get("timestamps"))
     if not sync.relate:
-        return Held(key, fields)
+        return Held(key, fields, last_writes=last_writes)
     [kind] = sync.match
     related = _related(identifier, kind, readings)
     if related is None:
@@ -73,7 +77,7 @@ def _held_person(
         name: frozenset(object_id for type_id, object_id in related if type_id == settings.object_type_id(name))
         for name in sync.relate
     }
-    return Held(key, fields, relations=ids)
+    return Held(key, fields, relations=ids, last_writes=last_writes)
 
 
 def _related(identifier: str, kind: str, readings: Readings) -> set[tuple[str, str]] | None:
@@ -111,7 +115,17 @@ def _read_object(sync: Sync, wanted: Wanted, type_id: str, readings: Readings) -
     thing = answer.get("object")
     if not isinstance(thing, dict):
         raise readings.strange(200, "an object that cannot be read")
-    return Held(wanted.key, _fields(sync, thing.get("attributes")))
+    fields, last_writes = _fields(sync, thing.get("attributes")), _last_writes(thing.get("timestamps"))
+    return Held(wanted.key, fields, last_writes=last_writes)
+
+
+def _last_writes(seconds: Any) -> dict[str, LastWrite]:
+    """When each attribute was written; the document calls this deprecated, so that it may be missing."""
+    found = {}
+    for name, second in seconds.items() if isinstance(seconds, dict) else ():
+        if isinstance(second, int) and 0 < second < SECONDS_MAX:
+            found[name] = LastWrite(at=datetime.datetime.fromtimestamp(second, datetime.UTC))
+    return found
 
 
 def _customers(entries: Any, readings: Readings) -> Iterator[dict[str, Any]]:

@@ -44,6 +44,14 @@ def verified(document: Document, console: Console) -> None:
         _drifts(one, console)
 
 
+def _last_write(one: Document) -> Text:
+    """Of the whole record where the service knows no better, and then it need not have been this field."""
+    what = "the record was last written" if one["of"] == "record" else "last written"
+    by = f" by {words.printable(one['by'])}" if one["by"] else ""
+    at = f", {one['at']}" if one["at"] else ""
+    return Text(f"    {what}{by}{at}", "dim")
+
+
 def _drifts(one: Document, console: Console) -> None:
     looked = f"{words.number(one['read'])} of {words.counted(one['known'], 'known record')}"
     requests = words.counted(one["requests"], "request")
@@ -61,6 +69,8 @@ def _drifts(one: Document, console: Console) -> None:
             if drift["on_drift"] == "theirs":
                 line.append('   stays, on_drift = "theirs"', "dim")
         console.print(line, no_wrap=True, overflow="ellipsis")
+        if drift.get("last_write"):
+            console.print(_last_write(drift["last_write"]))
     total = sum(one["fields"].values()) + one["gone"]
     if total > DRIFTS_SHOWN_MAX:
         console.print(Text(f"    … and {words.number(total - DRIFTS_SHOWN_MAX)} more", "dim"))

@@ -421,3 +421,15 @@ def test_what_was_written_is_held(
     assert fields is not None
     assert destination.holds(sync, "plan", value, fields["plan"])
     assert not destination.holds(sync, "plan", "another", fields["plan"])
+
+
+def test_when_an_attribute_was_written_is_read(standin: CustomerioStandIn, destination: Customerio) -> None:
+    """Each attribute comes with the second of its last write, in UTC, and no name, which the service never tells."""
+    before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    push(destination, CREATING, change_of("u_1", plan="team"))
+    [held] = read(destination, CREATING, "u_1").values()
+    last_write = held.last_writes["plan"]
+
+    assert ("", False) == (last_write.by, last_write.is_of_record)
+    assert last_write.at is not None
+    assert before <= last_write.at <= datetime.datetime.now(datetime.UTC)

@@ -159,7 +159,8 @@ def test_drift_is_told_by_field_and_put_right(stage: Stage) -> None:
     document = documents.verified(seen, "Memory")
 
     assert (4, 1, {"score": 2, "band": 2, "note": 1}) == (seen.drifted, seen.gone, dict(seen.fields))
-    assert {"key": "u1", "field": "score", "ours": 1.5, "theirs": 50.0, "on_drift": "ours"} in document["drifts"]
+    score = {"key": "u1", "field": "score", "ours": 1.5, "theirs": 50.0, "on_drift": "ours", "last_write": None}
+    assert score in document["drifts"]
     assert {"key": "u3", "gone": True, "code": None} in document["drifts"]
     assert "secret" not in str(document)
     assert {} == planned(stage)

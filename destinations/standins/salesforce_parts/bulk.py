@@ -21,7 +21,14 @@ from destinations.standins.salesforce_parts.bulk_rows import (
     written,
 )
 from destinations.standins.salesforce_parts.org import Org
-from destinations.standins.salesforce_parts.schema import ObjectType, RecordError, RequestError, instant_text, now
+from destinations.standins.salesforce_parts.schema import (
+    USER_ID,
+    ObjectType,
+    RecordError,
+    RequestError,
+    instant_text,
+    now,
+)
 from destinations.standins.server import Answer, Request
 
 OPERATIONS = frozenset({"insert", "update", "upsert", "delete", "hardDelete"})
@@ -169,7 +176,7 @@ class IngestDoor:
             "id": job.id,
             "operation": job.operation,
             "object": job.kind.name,
-            "createdById": "005000000000001AAA",
+            "createdById": USER_ID,
             "createdDate": job.created,
             "systemModstamp": instant_text(now()),
             "state": job.state,

@@ -11,7 +11,7 @@ from typing import Any
 from destinations.standins.salesforce_parts import soql
 from destinations.standins.salesforce_parts.bulk import csv_answer, json_object, wrong_state
 from destinations.standins.salesforce_parts.org import Org
-from destinations.standins.salesforce_parts.schema import RequestError, instant_text, now
+from destinations.standins.salesforce_parts.schema import USER_ID, RequestError, instant_text, now
 from destinations.standins.server import Answer, Request
 
 ENDS = frozenset({"JobComplete", "Failed", "Aborted"})
@@ -103,7 +103,7 @@ class QueryDoor:
             "id": job.id,
             "operation": "query",
             "object": job.query.object_name,
-            "createdById": "005000000000001AAA",
+            "createdById": USER_ID,
             "createdDate": job.created,
             "systemModstamp": instant_text(now()),
             "state": job.state,

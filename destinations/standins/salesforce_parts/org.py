@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from destinations.standins.salesforce_parts.index import FieldIndex
-from destinations.standins.salesforce_parts.schema import ObjectType, RecordError, standard_objects
+from destinations.standins.salesforce_parts.schema import (
+    USER_ID,
+    ObjectType,
+    RecordError,
+    instant_text,
+    now,
+    standard_objects,
+)
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 CHECKS = string.ascii_uppercase + "012345"
@@ -79,8 +86,8 @@ class Org:
         self._touch(record_id, set(kept))
         return record_id
 
-    def update(self, name: str, record_id: str, values: Mapping[str, Any]) -> str:
-        """The Id, with the values put into its record. Raises RecordError and RequestError."""
+    def update(self, name: str, record_id: str, values: Mapping[str, Any], *, by: str = USER_ID) -> str:
+        """The Id, with the values put into its record by a user. Raises RecordError and RequestError."""
         kind = self.objects[name]
         kept = kind.accept(dict(values), is_new=False)
         record = self.find(name, record_id)
@@ -89,7 +96,7 @@ class Org:
             raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         self._unique(kind, kept, record["Id"])
         changed = {field for field, value in kept.items() if record[field] != value}
-        self._write(name, record, kept)
+        self._write(name, record, kept, by)
         self._touch(record["Id"], changed)
         return str(record["Id"])
 
@@ -130,8 +137,10 @@ class Org:
         self._write("Lead", lead, {"IsConverted": True, "ConvertedContactId": contact_id})
         return contact_id
 
-    def _write(self, name: str, record: dict[str, Any], values: Mapping[str, Any]) -> None:
+    def _write(self, name: str, record: dict[str, Any], values: Mapping[str, Any], by: str = USER_ID) -> None:
         record.update(values if self.keeps_precision else self.objects[name].cut(values))
+        written = {"LastModifiedById": by, "LastModifiedDate": instant_text(now())}
+        record.update({field: value for field, value in written.items() if field in record})
         # People's name is put together from its parts and cannot be written.
         if "LastName" in record:
             record["Name"] = " ".join(part for part in (record["FirstName"], record["LastName"]) if part)

@@ -27,7 +27,10 @@ TEXTS = frozenset({"string", "textarea", "email", "phone", "url", "picklist", "m
 OPAQUE = frozenset({"address", "location", "base64", "anyType", "time"})
 DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)")
 EMAIL = re.compile(r"[^@\s,;<>()]+@[^@\s,;<>()]+\.[A-Za-z]{2,}")
-DEFAULTS = {"Status": "Open - Not Contacted", "CleanStatus": "Pending", "OwnerId": "005000000000001AAA"}
+USER_ID = "005000000000001AAA"
+"""The user that the connected app runs as."""
+
+DEFAULTS = {"Status": "Open - Not Contacted", "CleanStatus": "Pending", "OwnerId": USER_ID, "LastModifiedById": USER_ID}
 
 
 class RecordError(Exception):

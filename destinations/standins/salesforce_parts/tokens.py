@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import jwt
 
+from destinations.standins.salesforce_parts.schema import USER_ID
 from destinations.standins.server import Answer, Request
 
 AUDIENCES = ["https://login.salesforce.com", "https://test.salesforce.com"]
@@ -66,7 +67,7 @@ class TokenDoor:
             {
                 "access_token": token,
                 "instance_url": instance_url,
-                "id": f"{instance_url}/id/00D000000000001EAA/005000000000001AAA",
+                "id": f"{instance_url}/id/00D000000000001EAA/{USER_ID}",
                 "token_type": "Bearer",
                 "issued_at": str(int(time.time() * 1000)),
                 "signature": "stand-in",

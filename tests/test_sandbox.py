@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Answer, Request, Server, StandIn, Table
 from syncer import report, sandbox
 from syncer.demo import story, warehouse
@@ -202,7 +203,7 @@ def test_the_page_is_only_read(shop: Shop) -> None:
     assert 404 == requests.get(f"{root}/elsewhere", timeout=10).status_code
 
 
-def test_saved_writes_give_the_same_records(shop: Shop, tmp_path: Path) -> None:
+def test_saved_requests_give_the_same_records(shop: Shop, tmp_path: Path) -> None:
     """Replaying what was saved restores the records, although every login gives out another token."""
     write(shop, {"id": "u_1", "score": "41"})
     write(shop, {"id": "u_2", "score": "7"})
@@ -215,8 +216,34 @@ def test_saved_writes_give_the_same_records(shop: Shop, tmp_path: Path) -> None:
     assert [200, 201, 200, 201] == [exchange.status for exchange in again.log]
 
 
+def test_what_a_job_wrote_is_restored(tmp_path: Path) -> None:
+    """A bulk job of Salesforce goes on when somebody looks at it, so the looks are done once more, too."""
+    held, again = SalesforceStandIn(), SalesforceStandIn()
+    with Server({"/salesforce": held}) as server, Server({"/salesforce": again}) as reopened:
+        for standin in (held, again):
+            standin.put("Contact", LastName="Lovelace", Product_User_Id__c="u_1")
+        login = {"grant_type": "client_credentials", "client_id": "stand-in-client"}
+        secret = {"client_secret": held.tokens.client_secret}
+        token = requests.post(f"{held.url}/services/oauth2/token", data=login | secret, timeout=10).json()
+        with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {token['access_token']}"
+            jobs = f"{held.url}/services/data/v66.0/jobs/ingest"
+            job = {"object": "Contact", "operation": "upsert", "externalIdFieldName": "Product_User_Id__c"}
+            address = f"{jobs}/{session.post(jobs, json=job | {'lineEnding': 'LF'}, timeout=10).json()['id']}"
+            rows = "Product_User_Id__c,Activation_Score__c\nu_1,41\n"
+            session.put(f"{address}/batches", data=rows, headers={"Content-Type": "text/csv"}, timeout=10)
+            session.patch(address, json={"state": "UploadComplete"}, timeout=10)
+            while session.get(address, timeout=10).json()["state"] != "JobComplete":
+                pass
+        replay.save(tmp_path, server)
+        replay.restore(tmp_path, reopened)
+
+    assert [41.0] == [record["Activation_Score__c"] for record in held.records("Contact")]
+    assert [41.0] == [record["Activation_Score__c"] for record in again.records("Contact")]
+
+
 def test_a_demo_that_saved_nothing_restores_nothing(tmp_path: Path) -> None:
-    """A demo that was cut short has no saved writes, and its sandbox opens all the same."""
+    """A demo that was cut short has saved no requests, and its sandbox opens all the same."""
     shop = Shop()
     with Server({"/shop": shop}) as server:
         replay.restore(tmp_path, server)

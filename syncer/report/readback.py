@@ -59,6 +59,7 @@ def _drifts(one: Document, console: Console) -> None:
         text = Text("  No drift.", "bold green")
         console.print(text.append(f" {looked} hold what was accepted · {requests}", "not bold default"))
         return
+    told: tuple[str, Document] | None = None
     for drift in one["drifts"][:DRIFTS_SHOWN_MAX]:
         line = Text("  ").append(words.key(drift["key"]) + "   ", "bold")
         if drift.get("gone"):
@@ -69,8 +70,9 @@ def _drifts(one: Document, console: Console) -> None:
             if drift["on_drift"] == "theirs":
                 line.append('   stays, on_drift = "theirs"', "dim")
         console.print(line, no_wrap=True, overflow="ellipsis")
-        if drift.get("last_write"):
-            console.print(_last_write(drift["last_write"]))
+        if (last_write := drift.get("last_write")) and (drift["key"], last_write) != told:
+            console.print(_last_write(last_write))
+            told = drift["key"], last_write
     total = sum(one["fields"].values()) + one["gone"]
     if total > DRIFTS_SHOWN_MAX:
         console.print(Text(f"    … and {words.number(total - DRIFTS_SHOWN_MAX)} more", "dim"))

@@ -1,6 +1,7 @@
-"""How a demo's sandbox holds again what it held: the writes that it took, done once more in their order.
+"""How a demo's sandbox holds again what it held: the requests that it took, done once more in their order.
 
-Stand-ins number what they make, so the same writes give the same records with the same ids. Only access tokens
+Stand-ins number what they make, so the same requests give the same records with the same ids. Reads are among them,
+because some of what a stand-in does it does when somebody looks, as the jobs of a bulk API. Only access tokens
 differ from one time to the next; a login's new token takes the place of the old one in what follows it.
 """
 
@@ -22,13 +23,13 @@ HEADERS = ("authorization", "content-type")
 
 
 def save(folder: Path, server: Server) -> None:
-    """Write down every write that the server's stand-ins have taken so far."""
+    """Write down every request that the server's stand-ins have answered so far."""
     with gzip.open(folder / FILE, "wt", encoding="utf-8", compresslevel=4) as file:
         for prefix, standin in server.standins.items():
             with standin.lock:
                 exchanges = list(standin.log)
             for exchange in exchanges:
-                if exchange.request.method not in ("GET", "HEAD") and exchange.status:
+                if exchange.status:
                     file.write(json.dumps(_line(prefix, exchange)) + "\n")
 
 

@@ -7,26 +7,31 @@ import hmac
 import logging
 import threading
 import time
+from typing import Annotated
 
 import structlog
 import uvicorn
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from syncer import __version__, schedule
+from syncer import __version__, documents, schedule
 from syncer.delivery import STOP_SECONDS
-from syncer.errors import Stopping, SyncerError
+from syncer.errors import Stopping, SyncerError, UserError
 from syncer.logs import configure, place_of
 from syncer.mapping import Sync
 from syncer.overview import overview
 from syncer.run import Engine, Options
+from syncer.verdict import approve
 
 log = structlog.get_logger(__name__)
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 START_SECONDS = 10.0
 """How long the HTTP side may take to listen."""
 
@@ -126,29 +131,73 @@ class Job:
 # --- HTTP ------------------------------------------------------------------------------------------------------------
 
 
-def application(engine: Engine) -> Starlette:
-    """`/healthz` says that the process lives; `/api/syncs` is the document of `status --json`."""
-    token = engine.config.service.token
+class Word(BaseModel):
+    """Who approves a plan, as the journal keeps it."""
 
-    def allowed(request: Request) -> bool:
+    model_config = ConfigDict(extra="forbid")
+
+    by: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+def application(engine: Engine) -> Starlette:
+    """What the daemon answers.
+
+    - `GET /healthz` says that the process lives.
+    - `GET /api/syncs` is the document of `status --json`.
+    - `POST /api/runs/RUN/approval` with `{"by": "NAME"}` lets the plan that this run held pass, once. It takes JSON
+      only, and without a token only when this machine is asked by its own name: what a page of another site can make
+      a browser send is neither.
+    """
+    service = engine.config.service
+    token = service.token
+
+    def refusal(request: Request) -> Response | None:
         if token is None:
-            return True
+            return None
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return hmac.compare_digest(given.encode(), token.get_secret_value().encode())
+        if hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
+            return None
+        headers = {"WWW-Authenticate": "Bearer"}
+        return JSONResponse({"error": "A bearer token is needed."}, status_code=401, headers=headers)
 
     def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
 
     def syncs(request: Request) -> Response:
-        if not allowed(request):
-            headers = {"WWW-Authenticate": "Bearer"}
-            return JSONResponse({"error": "A bearer token is needed."}, status_code=401, headers=headers)
+        if refused := refusal(request):
+            return refused
         try:
             return JSONResponse(overview(engine, engine.config.syncs))
         except SyncerError as error:
             return JSONResponse({"error": str(error)}, status_code=503)
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/api/syncs", syncs)])
+    async def approval(request: Request) -> Response:
+        if refused := refusal(request):
+            return refused
+        if token is None and request.url.hostname not in {service.host, *LOOPBACK}:
+            return JSONResponse({"error": "This name is not one of the service's own."}, status_code=403)
+        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+            return JSONResponse({"error": "The body has to be application/json."}, status_code=415)
+        try:
+            word = Word.model_validate_json(await request.body())
+        except ValidationError:
+            return JSONResponse({"error": 'Say who approves: {"by": "NAME"}.'}, status_code=400)
+        run_id = request.path_params["run"]
+        try:
+            given = await run_in_threadpool(lambda: approve(engine.control(), run_id, word.by))
+        except UserError as error:
+            return JSONResponse({"error": str(error)}, status_code=409)
+        except SyncerError as error:
+            return JSONResponse({"error": str(error)}, status_code=503)
+        log.info("approved", sync=given.sync, run=given.run, by=given.by)
+        return JSONResponse({"approved": documents.approval(given)})
+
+    routes = [
+        Route("/healthz", healthz),
+        Route("/api/syncs", syncs),
+        Route("/api/runs/{run:int}/approval", approval, methods=["POST"]),
+    ]
+    return Starlette(routes=routes)
 
 
 def http_of(engine: Engine) -> uvicorn.Server:

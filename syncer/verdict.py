@@ -51,6 +51,17 @@ class Verdict:
         return [*(hold.brake for hold in self.holds), *([APPROVAL] if self.approval else [])]
 
 
+def approve(control: Control, run_id: int, by: str) -> Approval:
+    """Let the plan that this run held pass, once, and keep who said so. Raises UserError when none waits for it."""
+    approval = control.approve(run_id, by)
+    if approval is None:
+        raise UserError(
+            f"Run {run_id} holds no plan that waits: it was not held, or its sync has run since. `syncer status` "
+            "names the last run of each sync."
+        )
+    return approval
+
+
 def waits(plan: Plan, control: Control | None, max_age_seconds: float) -> tuple[list[Hold], Approval | None]:
     """The hold of a plan that waits for approval; or the approval, if somebody gave it to this very plan."""
     approval = control.approval(plan.sync.name, plan.digest, max_age_seconds) if control and plan.sendable else None

@@ -237,7 +237,9 @@ def face_of(town: Town) -> Iterator[Callable[..., requests.Response]]:
     server = http_of(engine)
     url = f"http://127.0.0.1:{port_of(server)}"
     try:
-        yield lambda path, method="GET", **headers: requests.request(method, url + path, headers=headers, timeout=10)
+        yield lambda path, method="GET", body=None, **headers: requests.request(
+            method, url + path, headers=headers, data=body, timeout=10
+        )
     finally:
         server.should_exit = True
         engine.close()
@@ -279,6 +281,73 @@ def test_http_with_a_damaged_store(town: Town) -> None:
 
     assert 503 == answer.status_code
     assert "is not a control store" in answer.json()["error"]
+
+
+JSON = {"Content-Type": "application/json"}
+ADA = '{"by": "Ada"}'
+
+
+@pytest.fixture
+def held(town: Town) -> tuple[Town, str]:
+    """A town with a plan that waits for approval, and the path at which it is approved."""
+    town.settle(more=LISTEN + "[plans]\napprove = true\n")
+    result = town.run("sync", "customerio.people", "--json")
+
+    assert 3 == result.code
+    return town, f"/api/runs/{result.sync['run']}/approval"
+
+
+def test_a_plan_is_approved_over_http_once(held: tuple[Town, str]) -> None:
+    """Who approves is kept; exactly the plan that was held goes out, and cannot be approved again after that."""
+    town, path = held
+    with face_of(town) as ask:
+        word = ask(path, "POST", ADA, **JSON)
+        sent = town.run("sync", "customerio.people", "--json").sync
+        again = ask(path, "POST", ADA, **JSON)
+
+    assert (200, "Ada", "customerio.people") == (
+        word.status_code,
+        *(word.json()["approved"][key] for key in ("by", "sync")),
+    )
+    assert ("done", ROWS, ["approval"]) == (sent["result"], sent["accepted"], sent["released"])
+    assert 409 == again.status_code
+    assert "holds no plan that waits" in again.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (ADA, {"Content-Type": "text/plain"}, 415),
+        (ADA, {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        (ADA, {}, 415),
+        (ADA, JSON | {"Host": "rebound.example"}, 403),
+        ("", JSON, 400),
+        ("[]", JSON, 400),
+        ('{"by": "  "}', JSON, 400),
+        ('{"by": 7}', JSON, 400),
+        ('{"by": "Ada", "release": true}', JSON, 400),
+    ],
+)
+def test_an_approval_that_nobody_gave(held: tuple[Town, str], body: str, headers: dict[str, str], status: int) -> None:
+    """What a page of another site could make a browser send approves nothing, nor does a body without a name."""
+    town, path = held
+    with face_of(town) as ask:
+        answer = ask(path, "POST", body, **headers)
+
+    assert status == answer.status_code
+    assert answer.json()["error"]
+    assert 3 == town.run("sync", "customerio.people").code
+
+
+def test_approval_needs_the_token(held: tuple[Town, str]) -> None:
+    """With a token nobody approves without it, and who brings it may ask by any name that leads here."""
+    town, path = held
+    town.settle(more=LISTEN + 'token = "open-sesame"\n[plans]\napprove = true\n')
+    with face_of(town) as ask:
+        refused = ask(path, "POST", ADA, **JSON)
+        approved = ask(path, "POST", ADA, **JSON, Host="syncer.example", Authorization="Bearer open-sesame")
+
+    assert (401, 200) == (refused.status_code, approved.status_code)
 
 
 # The process.

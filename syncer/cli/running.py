@@ -189,18 +189,12 @@ def approve(file: Path, run: int, by: str | None, is_json: bool) -> None:
     """Let exactly the plan that this run held pass, once."""
     import getpass
 
-    from syncer import documents
-    from syncer.errors import UserError
+    from syncer import documents, verdict
 
     with sentences(is_json=is_json):
         config = load(file)
         with open_engine(config) as engine:
-            approval = engine.control().approve(run, by or getpass.getuser())
-        if approval is None:
-            raise UserError(
-                f"Run {run} holds no plan that waits: it was not held, or its sync has run since. `syncer status` "
-                "names the last run of each sync."
-            )
+            approval = verdict.approve(engine.control(), run, by or getpass.getuser())
     if is_json:
         print_json({"approved": documents.approval(approval)})
         return

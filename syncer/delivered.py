@@ -18,7 +18,8 @@ import duckdb
 
 from syncer import sql
 from syncer.compare import calculator, temporary_folder
-from syncer.config import BigQuerySource, Config
+from syncer.config import Config
+from syncer.config_file import BigQuerySource
 from syncer.control import Append, Control
 from syncer.errors import ServiceUnavailable, SyncerError, UserError
 from syncer.history import Kept, Layout, layouts, readable

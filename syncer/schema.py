@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from syncer.config import Adapters, ConfigFile, Kinds
+from syncer.config import Adapters, Kinds
+from syncer.config_file import ConfigFile
 from syncer.mapping_files import NAME, MappingFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 import destinations
 from syncer import files, starter
-from syncer.config import BigQuerySource, Config, ConfigFile, DeliveredLog, DuckDBSource, load
+from syncer.config import Config, load
+from syncer.config_file import BigQuerySource, ConfigFile, DeliveredLog, DuckDBSource
 from syncer.destination import DestinationSettings
 from syncer.errors import Stopping, UserError
 from syncer.files import Document

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from syncer.config import BigQuerySource, DuckDBSource
+    from syncer.config_file import BigQuerySource, DuckDBSource
     from syncer.source import Source
 
 

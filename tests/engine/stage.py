@@ -21,7 +21,8 @@ import pyarrow as pa
 
 from syncer import documents, sql
 from syncer.change import Change, Value
-from syncer.config import Config, Configured, Delivery, DuckDBSource, LocalState, Service
+from syncer.config import Config, Configured
+from syncer.config_file import Delivery, DuckDBSource, LocalState, Service
 from syncer.destination import Limits
 from syncer.mapping import Brakes, Field, Sync
 from syncer.plan import Plan

@@ -14,7 +14,7 @@ import pytest
 
 from syncer import history
 from syncer.change import Change, Job, Outcome, accepted, rejected
-from syncer.config import History
+from syncer.config_file import History
 from syncer.control import Control
 from syncer.errors import StateDamaged, Stopping
 from syncer.forgetting import forget

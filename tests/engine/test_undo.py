@@ -12,7 +12,7 @@ import pytest
 from syncer import documents
 from syncer.change import Change, Outcome, accepted, rejected
 from syncer.change import Held as ThereHeld
-from syncer.config import History
+from syncer.config_file import History
 from syncer.control import Control
 from syncer.destination import Destination
 from syncer.errors import DestinationUnusable, ServiceUnavailable, UserError

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from destinations.standins.server import Answer, Server
-from syncer.config import BigQuerySource
+from syncer.config_file import BigQuerySource
 from syncer.errors import ServiceUnavailable, UserError
 from syncer.mapping import Brakes, Field, Sync
 from syncer.source import Reading

@@ -13,7 +13,7 @@ import pytest
 from google.cloud.bigquery import client as library
 
 from destinations.standins.server import Answer, Server
-from syncer.config import DeliveredLog
+from syncer.config_file import DeliveredLog
 from syncer.delivered import COLUMNS, PACKED, BigQueryTable, delivered_log
 from syncer.errors import ServiceUnavailable, UserError
 from syncer.sources.bigquery import BigQuery, Patience

@@ -25,7 +25,7 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from google.cloud.bigquery_storage_v1.types import ArrowSerializationOptions, DataFormat, ReadSession
 from google.oauth2 import service_account
 
-from syncer.config import BigQuerySource
+from syncer.config_file import BigQuerySource
 from syncer.errors import Problem, ServiceUnavailable, UserError
 from syncer.mapping import Sync
 from syncer.source import Reading, Source

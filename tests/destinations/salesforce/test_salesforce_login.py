@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import tomllib
 import traceback
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,33 +18,20 @@ from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import HTML, Answer, Server
 from syncer.errors import DestinationUnusable, ServiceUnavailable
 from syncer.transport import Gate, Transport
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     BY_EMAIL,
     BY_ID,
     SECRET,
     Open,
     a_change,
-    a_standin,
     a_sync,
     for_user,
-    openings,
     put_contacts,
     results,
     scores,
     sent,
     writes,
 )
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
-
 
 # Tokens
 

@@ -13,17 +13,15 @@ from destinations.standins.server import HTML, Answer
 from syncer.change import Held, Value, Wanted
 from syncer.errors import DestinationUnusable, ServiceUnavailable
 from syncer.mapping import Field
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     BAND,
     BY_EMAIL,
     BY_ID,
     SCORE,
     Open,
     a_change,
-    a_standin,
     a_sync,
     for_user,
-    openings,
     put_contacts,
     results,
     sent,
@@ -31,16 +29,6 @@ from tests.destinations.salesforce_rig import (
 )
 
 AT = Field(name="Score_Computed_At__c", column="computed_at", type="timestamp")
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
 
 
 def by_key(held: Iterator[Held]) -> dict[str, Any]:

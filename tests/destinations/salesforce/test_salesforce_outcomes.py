@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,32 +12,19 @@ from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import HTML, Answer
 from syncer.change import Outcome
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     BY_EMAIL,
     BY_ID,
     Open,
     a_change,
-    a_standin,
     a_sync,
     for_user,
-    openings,
     put_contacts,
     results,
     scores,
     sent,
     writes,
 )
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
-
 
 # Outcomes
 

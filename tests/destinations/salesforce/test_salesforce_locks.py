@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from itertools import groupby
 
 import pytest
@@ -11,31 +10,19 @@ import pytest
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Answer
 from syncer.change import Outcome
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     BY_EMAIL,
     BY_ID,
     Open,
     a_change,
-    a_standin,
     a_sync,
     data_requests,
     for_user,
-    openings,
     results,
     scores,
     sent,
     writes,
 )
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
 
 
 def put_children(standin: SalesforceStandIn, count: int, accounts: int) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +14,22 @@ from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import HTML, Answer
 from syncer.errors import DestinationUnusable
 from syncer.mapping import Field
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     BY_EMAIL,
     BY_ID,
     SCORE,
     Open,
-    a_standin,
     a_sync,
-    openings,
     problems_of,
     sent,
 )
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
-
 
 # Objects and fields
 
 
 def test_check_finds_nothing_wrong_with_the_shipped_mapping(standin: SalesforceStandIn, open_destination: Open) -> None:
     """Every sync that ships fits the objects as they are after the described preparation."""
-    text = (Path(__file__).parents[2] / "mappings" / "salesforce.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "mappings" / "salesforce.toml").read_text(encoding="utf-8")
     shipped = tomllib.loads(text)
     destination = open_destination()
     found = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from pydantic import ValidationError
 
@@ -12,28 +10,16 @@ from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import HTML, Answer
 from syncer.destination import Allowance
 from syncer.errors import DestinationUnusable
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     Open,
-    a_standin,
     a_sync,
     data_requests,
     for_user,
-    openings,
     problems_of,
     put_contacts,
     results,
     scores,
 )
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
 
 
 @pytest.mark.parametrize(

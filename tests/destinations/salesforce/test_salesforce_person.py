@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from destinations.standins.server import Answer, Request
 from syncer.change import Change, Value
 from syncer.errors import DestinationUnusable
 from syncer.mapping import Field, Sync
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     BAND,
     BY_EMAIL,
     BY_ID,
@@ -21,27 +20,15 @@ from tests.destinations.salesforce_rig import (
     SCORE,
     Open,
     a_change,
-    a_standin,
     a_sync,
     data_requests,
     messages,
-    openings,
     problems_of,
     results,
     scores,
     sent,
     written,
 )
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
 
 
 def a_person_sync(*objects: str, match: dict[str, str] | None = None, **options: Any) -> Sync:

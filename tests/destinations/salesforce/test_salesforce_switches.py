@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,16 +12,14 @@ from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Answer
 from syncer.errors import DestinationUnusable
 from syncer.mapping import Field
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     BY_EMAIL,
     BY_ID,
     SECRET,
     Open,
     a_change,
-    a_standin,
     a_sync,
     for_user,
-    openings,
     put_contacts,
     results,
     scores,
@@ -30,17 +27,6 @@ from tests.destinations.salesforce_rig import (
     wanted_user,
     written,
 )
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
-
 
 # Logins
 

@@ -34,23 +34,31 @@ def a_standin() -> Iterator[SalesforceStandIn]:
         yield service
 
 
-def openings(standin: SalesforceStandIn) -> Iterator[Open]:
-    """For a fixture: opens the adapter on the stand-in; keyword arguments are settings, `stop` and `attempts`."""
+def openings(
+    standin: SalesforceStandIn, adapter: type[Salesforce] = Salesforce, pace: int | None = None
+) -> Iterator[Open]:
+    """For a fixture: opens an adapter on the stand-in; keywords are settings, `stop`, `attempts` and `kind`."""
     opened: list[Transport] = []
 
-    def make(*, stop: threading.Event | None = None, attempts: int = 3, **settings: Any) -> Salesforce:
+    def make(
+        *,
+        stop: threading.Event | None = None,
+        attempts: int = 3,
+        kind: type[Salesforce] = adapter,
+        **settings: Any,
+    ) -> Salesforce:
         parsed = SalesforceSettings.model_validate(tomllib.loads(standin.settings()) | settings)
         transport = Transport(
-            Gate(Salesforce.pace(parsed)),
-            title=Salesforce.title,
+            Gate(kind.pace(parsed.model_copy(update={"pace": pace}) if pace else parsed)),
+            title=kind.title,
             stop=stop or threading.Event(),
             timeout=5,
             attempts=attempts,
-            wait_first=0.01,
-            wait_max=0.02,
+            wait_first=0.001,
+            wait_max=0.002,
         )
         opened.append(transport)
-        return Salesforce("salesforce", parsed, transport)
+        return kind("salesforce", parsed, transport)
 
     yield make
     for transport in opened:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -20,34 +19,21 @@ from destinations.standins.server import Answer
 from syncer.change import Change, Value
 from syncer.errors import ServiceUnavailable
 from syncer.mapping import Field, Sync
-from tests.destinations.salesforce_rig import (
+from tests.destinations.salesforce.rig import (
     BY_EMAIL,
     BY_ID,
     SCORE,
     SECRET,
     Open,
     a_change,
-    a_standin,
     a_sync,
     data_requests,
     for_user,
-    openings,
     put_contacts,
     results,
     scores,
     sent,
 )
-
-
-@pytest.fixture
-def standin() -> Iterator[SalesforceStandIn]:
-    yield from a_standin()
-
-
-@pytest.fixture
-def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
-    yield from openings(standin)
-
 
 # Settings
 

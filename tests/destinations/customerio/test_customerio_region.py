@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,34 +12,17 @@ from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import HTML, Answer, Request, Server
 from syncer.change import Wanted
 from syncer.errors import DestinationUnusable
-from tests.destinations.customerio_world import (
+from tests.destinations.customerio.world import (
     API_KEY,
     APP_KEY,
     CREATING,
     PEOPLE,
     Open,
     change_of,
-    opener,
     push,
-    served,
 )
 
 LOOK_UP = "/api/v1/accounts/region"
-
-
-@pytest.fixture
-def standin() -> Iterator[CustomerioStandIn]:
-    yield from served()
-
-
-@pytest.fixture
-def open_destination(standin: CustomerioStandIn) -> Iterator[Open]:
-    yield from opener(standin)
-
-
-@pytest.fixture
-def destination(open_destination: Open) -> Customerio:
-    return open_destination()
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -16,7 +16,7 @@ from destinations.standins.server import HTML, Answer
 from syncer.change import Held, Relation, Value, Wanted
 from syncer.errors import DestinationUnusable, ServiceUnavailable
 from syncer.mapping import Sync
-from tests.destinations.customerio_world import (
+from tests.destinations.customerio.world import (
     API_KEY,
     APP_KEY,
     CREATING,
@@ -24,29 +24,12 @@ from tests.destinations.customerio_world import (
     WORKSPACES,
     Open,
     change_of,
-    opener,
     people_known,
     push,
-    served,
     sync_of,
 )
 
 STRANGE_IDS = ["a+b@example.com", "a/b", "a b", "ä?x#y&z", "%2B", "..%2F", "🚀"]
-
-
-@pytest.fixture
-def standin() -> Iterator[CustomerioStandIn]:
-    yield from served()
-
-
-@pytest.fixture
-def open_destination(standin: CustomerioStandIn) -> Iterator[Open]:
-    yield from opener(standin)
-
-
-@pytest.fixture
-def destination(open_destination: Open) -> Customerio:
-    return open_destination()
 
 
 def read(destination: Customerio, sync: Sync, *identifiers: str) -> dict[str, Held]:

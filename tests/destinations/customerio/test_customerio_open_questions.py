@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,8 +18,9 @@ from destinations.standins.server import Answer
 from syncer.change import Change, Outcome, Relation, Wanted
 from syncer.errors import DestinationUnusable
 from syncer.mapping import Sync
-from tests.destinations.customerio_world import (
+from tests.destinations.customerio.world import (
     CREATING,
+    LONG,
     PEOPLE,
     WORKSPACES,
     Open,
@@ -33,23 +33,6 @@ from tests.destinations.customerio_world import (
     served,
     sync_of,
 )
-
-LONG = "x" * 1001
-
-
-@pytest.fixture
-def standin() -> Iterator[CustomerioStandIn]:
-    yield from served()
-
-
-@pytest.fixture
-def open_destination(standin: CustomerioStandIn) -> Iterator[Open]:
-    yield from opener(standin)
-
-
-@pytest.fixture
-def destination(open_destination: Open) -> Customerio:
-    return open_destination()
 
 
 def is_held(destination: Customerio, sync: Sync, change: Change) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,39 +13,22 @@ from syncer.change import Change, Outcome, Relation
 from syncer.destination import Limits, ValueLimit
 from syncer.errors import DestinationUnusable
 from syncer.mapping import Sync
-from tests.destinations.customerio_world import (
+from tests.destinations.customerio.world import (
+    LONG,
     PEOPLE,
     WORKSPACES,
     Open,
     bodies,
     change_of,
-    opener,
     people_known,
     push,
     results,
-    served,
     sync_of,
 )
 
 OWNED = WORKSPACES.model_copy(update={"relate": {"person": "owner_id"}})
 MEMBERS = sync_of(relate={"account": "account_id"})
 MEMBERS_MADE = sync_of(relate={"account": "account_id"}, missing="create")
-LONG = "x" * 1001
-
-
-@pytest.fixture
-def standin() -> Iterator[CustomerioStandIn]:
-    yield from served()
-
-
-@pytest.fixture
-def open_destination(standin: CustomerioStandIn) -> Iterator[Open]:
-    yield from opener(standin)
-
-
-@pytest.fixture
-def destination(open_destination: Open) -> Customerio:
-    return open_destination()
 
 
 def workspace(key: str, kind: Any = "changed", *, name: str = "person", add: Any = (), remove: Any = (), **fields: Any):

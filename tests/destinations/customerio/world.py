@@ -17,6 +17,8 @@ from syncer.change import Change, Outcome, Relation, Value
 from syncer.mapping import Brakes, Field, Sync
 from syncer.transport import Gate, Transport
 
+LONG = "x" * 1001
+"""A value that customer.io refuses; the engine's own limit would have kept it back."""
 API_KEY = "a-track-key-that-nobody-may-see"
 APP_KEY = "an-app-key-that-nobody-may-see"
 

@@ -4,6 +4,7 @@ next. Reads only, and needs no lock, so it works while the daemon runs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ from syncer.errors import SyncerError, UserError
 from syncer.history import Entry, life
 from syncer.mapping import Sync
 from syncer.plan import Slot, field_values_of, values_of
-from syncer.run import LOOKS_MAX, Engine
-from syncer.state import Relation, State, Vanished, state_is_readable, stored_type
+from syncer.run import Engine
+from syncer.state import Relation, State, look_again, state_is_readable, stored_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +87,22 @@ def _why_nothing(told: Life) -> str:
 
 
 def _remembered(engine: Engine, sync: Sync, key: str) -> Life:
-    """Without the source. The daemon may fold and merge files away in the middle; then look again."""
+    """Without the source."""
     since = engine.now() - engine.config.history.keep_seconds
-    for look in range(LOOKS_MAX):
+
+    def look() -> Life:
         told = Life(sync, key)
         control = Control.look(engine.config.state.path)
         if control is None:
             return told
-        try:
+        with contextlib.closing(control):
             told.parked = next((one for one in control.parked(sync.name) if one.key == key), None)
             state = State(engine.config.state.path, sync.name)
             told.entries = life(state, control, key, since)
             _look_up(state, control, told)
-        except Vanished:
-            if look == LOOKS_MAX - 1:
-                raise
-        else:
             return told
-        finally:
-            control.close()
-    raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    return look_again(look)
 
 
 def _look_up(state: State, control: Control, told: Life) -> None:

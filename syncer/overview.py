@@ -10,8 +10,8 @@ from syncer import documents, schedule
 from syncer.control import Control
 from syncer.errors import StateDamaged, SyncerError
 from syncer.mapping import Sync
-from syncer.run import LOOKS_MAX, Engine
-from syncer.state import State, Vanished, known
+from syncer.run import Engine
+from syncer.state import State, known, look_again
 
 
 def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
@@ -45,16 +45,10 @@ def _known(state: State, control: Control | None, matches: int) -> tuple[int, st
     """How many records are known, and what is wrong with the files that tell."""
     if control is None:
         return 0, None
-    for look in range(LOOKS_MAX):
-        try:
-            return known(state, control, matches), None
-        except Vanished as error:
-            # A daemon that folds in between names new files; what is lost is missing on each look.
-            if look == LOOKS_MAX - 1:
-                return 0, str(error)
-        except StateDamaged as error:
-            return 0, str(error)
-    raise AssertionError  # pragma: no cover - the loop returns
+    try:
+        return look_again(lambda: known(state, control, matches)), None
+    except StateDamaged as error:
+        return 0, str(error)
 
 
 def _next_run(engine: Engine, sync: Sync, control: Control | None) -> datetime.datetime:

@@ -34,14 +34,11 @@ from syncer.mapping import Sync, seconds_of
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
 from syncer.source import Source
-from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, Vanished, fold
+from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, fold, look_again
 from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
 log = structlog.get_logger(__name__)
-
-LOOKS_MAX = 5
-"""How often a reader starts again when the daemon folds files away under it."""
 
 
 class Planner(Protocol):
@@ -410,21 +407,20 @@ class Engine:
             yield batch
 
     def _look(self, prepared: Prepared, folder: Path, only: Sequence[str]) -> Plan:
-        """A plan without the lock. The daemon may fold files away in the middle; then look again."""
+        """A plan without the lock."""
         state = State(self.config.state.path, prepared.sync.name)
-        for look in range(LOOKS_MAX):
+
+        def look() -> Plan:
             control = Control.look(self.config.state.path)
             try:
                 standing = control.standing(prepared.sync.name) if control else EMPTY
                 inputs = self.inputs(state, control, standing)
-                return self._plan(prepared, inputs, folder / f"plan-{look}.parquet", only)
-            except Vanished:
-                if look == LOOKS_MAX - 1:
-                    raise
+                return self._plan(prepared, inputs, folder / "plan.parquet", only)
             finally:
                 if control:
                     control.close()
-        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+        return look_again(look)
 
     def inputs(self, state: State, control: Control | None, standing: Standing) -> Inputs:
         """What a comparison needs to know of the state, as it stands."""

@@ -18,10 +18,10 @@ import os
 import shutil
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -35,6 +35,10 @@ from syncer.mapping import Sync
 from syncer.plan import FORMAT, Plan, Slot
 from syncer.relations import is_relation, united
 
+Found = TypeVar("Found")
+
+LOOKS_MAX = 5
+"""How often a reader starts again when the daemon folds files away under it."""
 FOLD_SHARE = 0.10
 """The overlay is folded into a new base when it is larger than this share of the base."""
 FOLD_PLANS_MAX = 64
@@ -194,6 +198,17 @@ class Vanished(StateDamaged):
             or f"The state file {path} is missing. Restore it from a backup; or run `syncer forget` for the sync, "
             "after which everything is sent again."
         )
+
+
+def look_again(look: Callable[[], Found]) -> Found:
+    """What a reader without the lock finds. A daemon that folds files away under it names new ones, so it starts again.
+
+    Raises Vanished when a file is missing on each look, and what `look` raises.
+    """
+    for _ in range(LOOKS_MAX - 1):
+        with contextlib.suppress(Vanished):
+            return look()
+    return look()
 
 
 class Relation:

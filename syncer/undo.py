@@ -22,15 +22,15 @@ from syncer import sql
 from syncer.canonical import FAMILY
 from syncer.change import Value
 from syncer.compare import Inputs, calculator, slots_of, temporary_folder
-from syncer.control import EMPTY, Control, Run
+from syncer.control import Control, Run
 from syncer.delivery import estimate
 from syncer.errors import UserError
 from syncer.history import Layout, layouts, readable
 from syncer.mapping import Sync
 from syncer.plan import Plan, Slot, field_values_of, identity_text, mapping_text, values_of
 from syncer.readback import is_readable, is_same, pieces, raw, readings
-from syncer.run import LOOKS_MAX, Engine, Prepared
-from syncer.state import Relation, State, Vanished, state_is_readable, write_parquet
+from syncer.run import Engine, Prepared
+from syncer.state import Relation, State, look_again, state_is_readable, write_parquet
 
 LISTED_MAX = 1_000
 
@@ -126,18 +126,16 @@ def looked_at(engine: Engine, prepared: Prepared, undoing: Undoing) -> Iterator[
     """The plan, judged; nothing is sent, and no lock is needed. Its file lives as long as the context."""
     state = State(engine.config.state.path, prepared.sync.name)
     with temporary_folder("syncer-") as folder:
-        for look in range(LOOKS_MAX):
+
+        def look() -> Plan:
             control = Control.look(engine.config.state.path)
             if control is None:
                 raise UserError(f"The journal has no run {undoing.undoes}.")
             with contextlib.closing(control):
-                try:
-                    inputs = engine.inputs(state, control, control.standing(prepared.sync.name) or EMPTY)
-                    plan = undoing.plan(prepared, inputs, state, control, folder / f"plan-{look}.parquet")
-                    break
-                except Vanished:
-                    if look == LOOKS_MAX - 1:
-                        raise
+                inputs = engine.inputs(state, control, control.standing(prepared.sync.name))
+                return undoing.plan(prepared, inputs, state, control, folder / "plan.parquet")
+
+        plan = look_again(look)
         plan.holds = engine.judge_alone(plan)
         plan.cost = estimate(plan, prepared.destination)
         yield plan

@@ -28,7 +28,7 @@ from syncer.errors import UserError
 from syncer.history import Layout, layouts, readable
 from syncer.mapping import Sync
 from syncer.plan import Plan, Slot, field_values_of, identity_text, mapping_text, values_of
-from syncer.readback import is_readable, is_same, pieces, raw, readings
+from syncer.readback import PIECE, is_readable, is_same, pieces, raw, readings
 from syncer.run import Engine, Prepared
 from syncer.state import Relation, State, look_again, state_is_readable, write_parquet
 
@@ -307,7 +307,7 @@ class _Undo:
             f"SELECT c.key, c._ask, c._unsure, {self._match()}, {values} FROM candidate c "
             "JOIN entry e ON e.key = c.key LEFT JOIN state s ON s.key = c.key ORDER BY c.key"
         )
-        for batch in self.db.sql(query).to_arrow_table().to_batches():
+        for batch in self.db.sql(query).to_arrow_reader(PIECE):
             keys, asked, unsure = (values_of(batch, name) for name in ("key", "_ask", "_unsure"))
             match = [(name, values_of(batch, f"m{number}")) for number, name in enumerate(self.sync.match)]
             columns = [

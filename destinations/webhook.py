@@ -335,6 +335,6 @@ def _claims_json(response: Response) -> bool:
 def _json_of(response: Response) -> Any:
     """The body as JSON has it; None when it is none."""
     try:
-        return json.loads(response.content)
+        return response.json()
     except ValueError:
         return None

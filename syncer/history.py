@@ -325,7 +325,8 @@ def life(state: State, control: Control, key: str, since: float) -> list[Entry]:
                 found = connection.sql(f"SELECT * FROM {layout.relation} WHERE {wanted}").to_arrow_table()
             for batch in found.to_batches():
                 entries += _entries(batch, layout)
-    return sorted(entries, key=lambda entry: (entry.answered_at, entry.run))
+    # By the number of the run, which only rises; a clock may have been ahead, or behind.
+    return sorted(entries, key=lambda entry: (entry.run, entry.answered_at))
 
 
 def _entries(batch: pa.RecordBatch, layout: Layout) -> Iterator[Entry]:

@@ -58,7 +58,7 @@ def crowd(fortress: Fortress) -> Fortress:
     return fortress
 
 
-# --- at the services ---------------------------------------------------------------------------------------------------
+# --- at the services -------------------------------------------------------------------------------------------------
 
 
 def test_values_arrive_as_they_are(crowd: Fortress) -> None:
@@ -124,7 +124,7 @@ def test_a_value_cannot_leave_its_part_of_an_address(tmp_path: Path) -> None:
     assert [["v1", "objects", "1", text, "attributes"] for text in sorted(HOSTILE)] == sorted(asked)
 
 
-# --- for people --------------------------------------------------------------------------------------------------------
+# --- for people ------------------------------------------------------------------------------------------------------
 
 
 def test_no_value_gives_orders_to_a_terminal(crowd: Fortress) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +31,42 @@ def survive(folder: Path, seed: int, times: int, rows: int, accidents: Sequence[
 def test_every_command_survives_accidents(tmp_path: Path) -> None:
     """After an accident to each command that writes, one good night and its repairs put everything right."""
     survive(tmp_path, seed=1, times=11, rows=FEW)
+
+
+def first_runs(folder: Path, times: int, seed: int) -> None:
+    """First runs into an empty folder that lose power before some change, each followed by a whole one."""
+    chance = random.Random(seed)
+    disk = Disk(library(folder), folder / "work" / "state", folder / "disk.log")
+    adversity = Adversity(folder / "work", disk, seed, FEW)
+    with Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
+        adversity.settle()
+        adversity.night(is_good=True)
+        changes = 100
+        for _ in range(times):
+            shutil.rmtree(disk.folder, ignore_errors=True)
+            # The end of a run, where more is at stake than at its beginning, comes as often as all before it.
+            place = chance.randint(1, changes) if chance.random() < 0.5 else chance.randint(changes * 2 // 3, changes)
+            adversity.workplace.run("sync", env=disk.env(die_at=place))
+            changes = max(changes, disk.changes())
+            for standin in (adversity.customerio, adversity.salesforce):
+                standin.drained()
+            disk.cut_power(folder / "there was nothing before", chance)
+            result = adversity.workplace.run("sync", "--json")
+
+            assert 0 == result.code, (place, result.out, result.err)
+        adversity.end_well()
+
+
+def test_a_first_run_survives_power_cuts(tmp_path: Path) -> None:
+    """Folders that were just made are as durable as the files in them: the run after a power cut is whole."""
+    first_runs(tmp_path, times=2, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_many_first_runs_survive_power_cuts(tmp_path: Path) -> None:
+    """The same two hundred times."""
+    first_runs(tmp_path, times=200, seed=2)
 
 
 @pytest.mark.slow

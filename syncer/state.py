@@ -27,7 +27,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from syncer import sql
+from syncer import folders, sql
 from syncer.canonical import FAMILY
 from syncer.control import Code, Control, PlanFile, Standing
 from syncer.errors import StateDamaged, SyncBusy
@@ -84,7 +84,7 @@ class State:
         Raises SyncBusy, with who holds it since when, and StateDamaged when the folder cannot be written.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folders.make(self.folder)
             # Its first bytes are overwritten, so a link that somebody put there must not choose whose these are.
             handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -443,11 +443,7 @@ def write_parquet(
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        folders.sync(path.parent)
     except (duckdb.Error, OSError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

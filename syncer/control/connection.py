@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from syncer import folders
 from syncer.control.schema import STEPS, migrate, refuse_newer
 from syncer.errors import StateDamaged
 
@@ -35,7 +36,7 @@ def open_to_write(folder: Path) -> apsw.Connection:
     Raises StateDamaged when the file is damaged, gone, of a newer version, or cannot be written.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders.make(folder)
     except OSError as error:
         raise StateDamaged(
             f"The state folder {folder} cannot be made: {error.strerror}. "

@@ -41,7 +41,7 @@ def first_runs(folder: Path, times: int, seed: int) -> None:
     with Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
         adversity.settle()
         adversity.night(is_good=True)
-        changes = 100
+        changes = 250
         for _ in range(times):
             shutil.rmtree(disk.folder, ignore_errors=True)
             # The end of a run, where more is at stake than at its beginning, comes as often as all before it.
@@ -57,9 +57,22 @@ def first_runs(folder: Path, times: int, seed: int) -> None:
         adversity.end_well()
 
 
-def test_a_first_run_survives_power_cuts(tmp_path: Path) -> None:
-    """Folders that were just made are as durable as the files in them: the run after a power cut is whole."""
-    first_runs(tmp_path, times=2, seed=1)
+def test_after_a_first_run_everything_is_on_the_platter(tmp_path: Path) -> None:
+    """Every file and folder that a first run left is synced, and so is its name; folders that were just made too."""
+    (tmp_path / "place").mkdir()
+    disk = Disk(library(tmp_path), tmp_path / "place", tmp_path / "disk.log")
+    adversity = Adversity(tmp_path / "work", disk, seed=1, rows=FEW)
+    with Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
+        adversity.settle(f'\n[state]\npath = "{disk.folder / "a" / "state"}"\n')
+        adversity.night(is_good=True)
+        result = adversity.workplace.run("sync", env=disk.env())
+    platter = disk.platter()
+    left = {path for path in platter.seen if Path(path).exists() and not path.endswith(("lock", "-shm"))}
+
+    assert 0 == result.code, result.err
+    assert len([path for path in left if path.endswith(".parquet")]) >= 4
+    assert set() == left - platter.durable.keys()
+    assert [] == [path for path in left if platter.seen[path].waiting and not path.endswith("control.db-wal")]
 
 
 @pytest.mark.slow

@@ -59,6 +59,15 @@ class Disk:
             change.what not in ("O", "X") or (change.what == "O" and change.offset) for change in self._changes()
         )
 
+    def platter(self) -> Platter:
+        """What the last command did, from a folder in which there was nothing before it."""
+        platter = Platter()
+        platter.load(self.folder.with_name("nothing"), self.folder)
+        platter.seen[str(self.folder)] = platter.durable[str(self.folder)] = Node(is_folder=True)
+        for change in self._changes():
+            platter.apply(change)
+        return platter
+
     def cut_power(self, before: Path, chance: random.Random) -> None:
         """Make of the folder what a power cut at the end of the log may leave. `before`: a copy from before it."""
         platter = Platter()

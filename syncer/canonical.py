@@ -97,8 +97,8 @@ class Canon:
             found += made.wrong
         return found
 
-    def select(self, relation: str) -> str:
-        """SQL that gives canonical rows: key, m0…, _version, _bad, _not_finite, f0…, r0…, u0….
+    def select(self, relation: str, extra: Sequence[str] = ()) -> str:
+        """SQL that gives canonical rows: key, m0…, _version, _bad, _not_finite, f0…, r0…, u0…, and what is extra.
 
         `f`, `r` and `u` are numbered by the field's place in the sync, not by its slot in the state.
         """
@@ -111,7 +111,7 @@ class Canon:
         columns += [f"{made.value} AS f{number}" for number, made in enumerate(self.fields)]
         columns += [f"{made.raw} AS r{number}" for number, made in enumerate(self.fields) if made.raw]
         columns += [f"{made.unmapped} AS u{number}" for number, made in enumerate(self.fields) if made.unmapped]
-        return f"SELECT {', '.join(columns)} FROM {relation} AS src"
+        return f"SELECT {', '.join([*columns, *extra])} FROM {relation} AS src"
 
 
 def canon(sync: Sync, schema: pa.Schema, limits: Limits) -> tuple[Canon | None, list[Problem]]:

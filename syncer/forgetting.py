@@ -46,6 +46,7 @@ def erase(engine: Engine, sync: str, keys: Sequence[str]) -> Erased:
             parts = control.history(sync)
             entries = sum(part.rows for part in parts)
             control.rewrite_history(sync, [part.file for part in parts], None)
+        state.compact(control)
         state.clean(control, garbage_seconds=0.0)
         control.scrub()
         return Erased(records, entries)

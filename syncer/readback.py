@@ -120,6 +120,7 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
             fresh = state.fresh("plan")
             adopted.found = write_parquet(connection, _as_adopted(plan, slots), fresh, _facts(sync, slots))
         file.unlink(missing_ok=True)
+        state.keep(fresh)
         if has_moved:
             control.forget(sync.name)
         _take_over(control, sync, run_id, fresh.name, adopted.found)
@@ -153,6 +154,7 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
                 fresh = state.fresh("plan")
                 query = _as_repaired(sync, slots, retired)
                 verified.repaired = write_parquet(connection, query, fresh, _facts(sync, [*slots, *retired]))
+                state.keep(fresh)
                 _take_over(control, sync, run_id, fresh.name, verified.repaired)
         engine.fold(state, control, prepared)
         verified.requests = destination.transport.requests

@@ -31,10 +31,12 @@ from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError
 from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync, seconds_of
+from syncer.narrowed import Read
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
 from syncer.source import Source
 from syncer.state import Inputs, State, look_again
+from syncer.states import states_of
 from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
@@ -119,6 +121,7 @@ class Engine:
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
         self._delivered = delivered_log(config, source)
+        self._states = states_of(config, source)
         self._lock = threading.Lock()
 
     # --- what commands ask for -------------------------------------------------------------------------------
@@ -145,7 +148,7 @@ class Engine:
 
     def state(self, sync: str) -> State:
         """Where a sync's values lie; opens nothing."""
-        return State(self.config.state.path, sync)
+        return self._states(sync)
 
     def now(self) -> float:
         """Seconds since 1970, by this engine's clock."""
@@ -307,7 +310,7 @@ class Engine:
         if options.planner:
             plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
         else:
-            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
+            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only, state)
         canary = canary_of(control, sync, options.digest) if options.continues else None
         refuse_another(plan, canary, options.digest)
         judged = self.judge_alone(plan) if options.planner else self._judge(plan)
@@ -326,6 +329,7 @@ class Engine:
         if not (options.only or options.planner) and plan.gone != inputs.gone:
             # A run that was held saw a source that nobody trusts, so it does not count as one in which rows were gone.
             control.note_gone(sync_id, plan.gone)
+        state.keep(plan.file)
         plan_id = control.begin_plan(
             run_id, sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released,
             approval=decided.approval.id if decided.approval else None, saved=options.saved,
@@ -385,18 +389,26 @@ class Engine:
 
     def everything(self, prepared: Prepared, standing: Standing, file: Path) -> Plan:
         """A plan as if nothing were known, with the slots of a standing: every usable row of the source is new."""
-        return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file, ())
+        return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file)
 
-    def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
-        """Read, map, compare."""
+    def _plan(
+        self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str] = (), state: State | None = None
+    ) -> Plan:
+        """Read, map, compare: with all rows of the source, or those that the state chooses."""
+        canon, limits = prepared.canon, prepared.limits
         with self.placed(prepared.sync):
-            reading = self.source.read(prepared.sync, prepared.sync.columns)
+            if state is None:
+                read = Read(self.source.read(prepared.sync, prepared.sync.columns), inputs)
+            else:
+                read = state.read(self.source, canon, limits, inputs, only)
+        reading = read.reading
         batches = pa.RecordBatchReader.from_batches(reading.batches.schema, self._until_stop(reading.batches))
         try:
             with self.placed(prepared.sync), calculator(file.parent) as connection:
                 plan = compare(
-                    connection, prepared.canon, prepared.limits, batches, inputs, file, only=only, now=self._clock()
-                )
+                    connection, canon, limits, batches, read.inputs, file,
+                    only=only, now=self._clock(), narrowed=read.narrowed,
+                )  # fmt: skip
         finally:
             reading.close()
         plan.bytes_read, plan.price = reading.bytes_read, reading.price
@@ -419,7 +431,7 @@ class Engine:
             try:
                 standing = control.standing(prepared.sync.name) if control else EMPTY
                 inputs = self.inputs(state, control, standing)
-                return self._plan(prepared, inputs, folder / "plan.parquet", only)
+                return self._plan(prepared, inputs, folder / "plan.parquet", only, state)
             finally:
                 if control:
                     control.close()

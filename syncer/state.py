@@ -28,12 +28,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syncer import sql
-from syncer.canonical import FAMILY
+from syncer.canonical import FAMILY, Canon
 from syncer.control import Code, Control, Parked, PlanFile, Standing
+from syncer.destination import Limits
 from syncer.errors import StateDamaged, SyncBusy
 from syncer.mapping import Sync
-from syncer.plan import FORMAT, Plan, Slot
+from syncer.narrowed import Read
+from syncer.plan import FORMAT, NEW, Plan, Slot
 from syncer.relations import is_relation, united
+from syncer.source import Source
 
 Found = TypeVar("Found")
 
@@ -67,6 +70,8 @@ class StateFile:
     before: frozenset[int]
     """Slots of which it has the values before too: those that were mapped when a plan was made."""
     rows: int
+    has_foreign: bool = False
+    """Whether it says itself which of its values are of another family than today's slots, in a column `_foreign`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +154,19 @@ class State:
         for file in self.folder.glob("*.parquet*"):
             if file.name not in known:
                 file.unlink(missing_ok=True)
+        self.sweep()
+        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
+        for name in old:
+            (self.folder / name).unlink(missing_ok=True)
+        control.collected(old)
+
+    def sweep(self) -> None:
+        """Delete what a killed process had put aside."""
         for left in [*self.folder.glob("spool-*"), *self.folder.glob("duckdb_temp*")]:
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
-        for name in old:
-            (self.folder / name).unlink(missing_ok=True)
-        control.collected(old)
 
     def fresh(self, stem: str) -> Path:
         """A name for a new file that nobody has used; it is not made yet."""
@@ -209,6 +218,20 @@ class State:
 
     def keep(self, path: Path) -> None:
         """Make a file durable before its name is of any use. On this disk it is already, since it was written."""
+
+    def read(self, source: Source, canon: Canon, limits: Limits, inputs: Inputs, only: Sequence[str]) -> Read:
+        """The source's rows, all of them or those that may differ (of some keys only, if it likes), for a comparison.
+
+        Raises what `Source.read` raises.
+        """
+        return Read(source.read(canon.sync, canon.sync.columns), inputs)
+
+    def here(self, name: str) -> Path:
+        """Where a file of the state can be read."""
+        return self.folder / name
+
+    def compact(self, control: Control) -> None:
+        """Leave no value behind that was forgotten. Here a fold has written everything anew."""
 
     def opened(self, inputs: Inputs, keys: Sequence[str] | None = None) -> Inputs:
         """The same, with a base whose rows can be read: those of these keys at least."""
@@ -373,6 +396,8 @@ class Relation:
             else:
                 values.append(f"NULL::{slot.sql_type} AS {sql.name(slot.column)}")
                 foreign.append(f"CASE WHEN p.{sql.name(column)} IS NOT NULL THEN {slot.bit}::BIGINT ELSE 0 END")
+        if file.has_foreign:
+            foreign.append("p._foreign")
         bits = [f"({sent}) AS _sent", f"({doubt}) AS _doubt", f"({' | '.join(foreign) or '0::BIGINT'}) AS _foreign"]
         return ", ".join([*listed, *bits, *values])
 
@@ -390,6 +415,7 @@ class Relation:
             )
             parts.append(
                 f"SELECT {columns}, {number} AS _plan, (p._op = 3 AND c.code = {Code.ACCEPTED}) AS _gone, "
+                f"p._op = {NEW} AS _is_new, "
                 f"-1 - ({number}::BIGINT << 40) - p.file_row_number AS _rid "
                 f"FROM read_parquet({sql.literal(str(file.path))}, file_row_number = true) AS p "
                 f"JOIN codes_{number} AS c ON c.position = p.file_row_number "

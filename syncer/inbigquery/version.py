@@ -1,4 +1,4 @@
-"""Which rows of which tables are a sync's state. The control store keeps it as text, in the place of a base file's name.
+"""Which rows of which tables are a sync's state. The control store has it as text in the place of a base file's name.
 
 A base table is never changed. Beside it lies a log: each load appends rows of one *mark*, and only rows of the marks
 that a version names belong to it. A load whose commit never came has left rows of a mark that no version names. Of

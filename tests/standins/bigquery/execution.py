@@ -84,11 +84,12 @@ class Warehouse(Catalog):
             stored.sql = sql
             return stored
 
-    def restricted(self, stored: Stored, where: str) -> pa.Table:
-        """The rows of a table that meet a condition, in all its columns. Raises Refused."""
+    def restricted(self, stored: Stored, where: str, moment: datetime.datetime | None = None) -> pa.Table:
+        """The rows of a table that meet a condition, in all its columns, now or at a moment. Raises Refused."""
         if not where:
-            return stored.rows
-        rows = self.run(f"SELECT * FROM `{stored.full_name}` WHERE ({where})").rows
+            return stored.at(moment).rows
+        then = f"FOR SYSTEM_TIME AS OF TIMESTAMP '{moment.isoformat()}'" if moment else ""
+        rows = self.run(f"SELECT * FROM `{stored.full_name}` {then} WHERE ({where})").rows
         assert rows is not None
         return rows
 
@@ -319,9 +320,7 @@ class Warehouse(Catalog):
             moment = None if expression is None else self._moment(expression, parameters, LOS_ANGELES)
             stored = self.find(full_name)
             if moment is not None and stored.kind != "TABLE":
-                raise Refused(
-                    400, "invalidQuery", f"FOR SYSTEM_TIME AS OF is not allowed for {path_of(table)}, a view."
-                )
+                raise Refused(400, "invalidQuery", f"FOR SYSTEM_TIME AS OF is not for views: {path_of(table)}")
             moments.setdefault(full_name, set()).add(moment)
         for full_name, found in moments.items():
             if len(found) > 1:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import datetime
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import sqlglot
@@ -26,6 +28,21 @@ CASTS = {
 }
 """BigQuery's type → DuckDB's, for the values of parameters."""
 
+VALUES: dict[str, Callable[[str], Any]] = {
+    "BOOLEAN": lambda text: text == "true",
+    "BYTES": base64.b64decode,
+    "DATE": datetime.date.fromisoformat,
+    "DATETIME": datetime.datetime.fromisoformat,
+    "FLOAT": float,
+    "INTEGER": int,
+    "JSON": str,
+    "NUMERIC": Decimal,
+    "STRING": str,
+    "TIME": datetime.time.fromisoformat,
+    "TIMESTAMP": datetime.datetime.fromisoformat,
+}
+"""Type → a parameter's text as a value."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -33,6 +50,12 @@ class Parameter:
 
     column: Column
     value: Any
+
+    def python(self) -> Any:
+        """The value as Python has it."""
+        if self.column.get("mode") == "REPEATED":
+            return [VALUES[self.column["type"]](one) for one in self.value]
+        return None if self.value is None else VALUES[self.column["type"]](self.value)
 
     def literal(self) -> exp.Expression:
         """The value as DuckDB writes it."""
@@ -90,6 +113,9 @@ def translated(
         if isinstance(node, exp.CountIf):
             # Over no rows DuckDB's own is null.
             return exp.Count(this=exp.Case().when(node.this, exp.Literal.number(1)))
+        if isinstance(node, exp.JSONFormat):
+            # Of null DuckDB's own is null, and GoogleSQL's the text.
+            return exp.func("COALESCE", node, exp.Literal.string("null"))
         if isinstance(node, exp.Div):
             # DuckDB's own is infinite.
             zero = exp.EQ(this=node.expression.copy(), expression=exp.Literal.number(0))

@@ -1,0 +1,98 @@
+"""Which columns of which tables a statement reads, for what it costs.
+
+The analyser itself leaves out only what the outermost SELECT does not want. BigQuery reads no column that nothing
+uses, however many subqueries name it, so its way through WITH, UNION ALL and subqueries is followed here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.standins.bigquery.catalog import Stored
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One mention of a table, with the columns that are needed of it."""
+
+    table: str
+    columns: frozenset[str]
+
+
+def scans(statement: Any, known: list[Stored]) -> tuple[Scan, ...]:
+    """Every mention of a table in a resolved statement; `known` are the tables by number, from 1."""
+    live = _live(statement)
+    found = []
+    for scan in below(statement, "ResolvedTableScanProto"):
+        stored = known[scan.table.serialization_id - 1]
+        pairs = zip(scan.column_index_list, scan.parent.column_list, strict=True)
+        columns = frozenset(stored.fields[index]["name"] for index, column in pairs if column.column_id in live)
+        found.append(Scan(stored.full_name, columns))
+    return tuple(found)
+
+
+def below(message: Any, name: str) -> Iterator[Any]:
+    """Every message of a type within another."""
+    if message.DESCRIPTOR.name == name:
+        yield message
+    for _, one in _parts(message):
+        yield from below(one, name)
+
+
+def _live(statement: Any) -> set[int]:
+    """The columns, by id, that something uses: passed on by a scan alone is not used."""
+    passed: dict[int, set[int]] = defaultdict(set)
+    """Column of a scan → columns of the scans that it is made of, under another id."""
+    entries = {entry.with_query_name: entry.with_subquery for entry in below(statement, "ResolvedWithEntryProto")}
+    for mention in below(statement, "ResolvedWithRefScanProto"):
+        _pass(passed, mention.parent.column_list, _columns(entries[mention.with_query_name]))
+    for union in below(statement, "ResolvedSetOperationScanProto"):
+        if _is_union_all(union):
+            for item in union.input_item_list:
+                _pass(passed, union.parent.column_list, item.output_column_list)
+    live = set(_used(statement))
+    waiting = list(live)
+    while waiting:
+        for one in passed[waiting.pop()] - live:
+            live.add(one)
+            waiting.append(one)
+    return live
+
+
+def _pass(passed: dict[int, set[int]], outer: Any, inner: Any) -> None:
+    for one, other in zip(outer, inner, strict=False):
+        passed[one.column_id].add(other.column_id)
+
+
+def _used(message: Any, *, is_passing: bool = False) -> Iterator[int]:
+    if message.DESCRIPTOR.name == "ResolvedColumnProto":
+        yield message.column_id
+    for field, one in _parts(message):
+        if field == "column_list" and message.DESCRIPTOR.name == "ResolvedScanProto":
+            continue
+        if field == "output_column_list" and is_passing:
+            continue
+        is_item = message.DESCRIPTOR.name == "ResolvedSetOperationScanProto" and field == "input_item_list"
+        yield from _used(one, is_passing=is_item and _is_union_all(message))
+
+
+def _is_union_all(union: Any) -> bool:
+    kinds = union.DESCRIPTOR.fields_by_name["op_type"].enum_type.values_by_name
+    return bool(union.op_type == kinds["UNION_ALL"].number)
+
+
+def _columns(scan: Any) -> Any:
+    """The columns of a scan, below the wrappers that only say of which family it is."""
+    while "column_list" not in scan.DESCRIPTOR.fields_by_name:
+        scan = getattr(scan, scan.WhichOneof("node") if scan.DESCRIPTOR.name.startswith("Any") else "parent")
+    return scan.column_list
+
+
+def _parts(message: Any) -> Iterator[tuple[str, Any]]:
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None:
+            for one in value if descriptor.is_repeated else (value,):
+                yield descriptor.name, one

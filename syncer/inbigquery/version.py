@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 FOLD_SHARE = 0.10
 """The log is folded into a new base when it is larger than this share of it."""
+FOLD_ROWS = 100_000
+"""Below that, it is left alone: every query is billed ten megabytes for each table, and this is about as much."""
 MARKS_MAX = 64
 """As many loads may lie in the log."""
 
@@ -49,7 +51,7 @@ class Version:
     def is_to_be_folded(self) -> bool:
         """Whether the log has grown so large that a new base is worth its price."""
         logged = sum(rows for _, rows in self.marks)
-        return logged > self.base_rows * FOLD_SHARE or len(self.marks) > MARKS_MAX
+        return logged > max(self.base_rows * FOLD_SHARE, FOLD_ROWS) or len(self.marks) > MARKS_MAX
 
     def logged(self, log: str, mark: int, rows: int) -> Version:
         """With one load more."""

@@ -8,6 +8,8 @@ SyncerError
 ├── Stopping                this process was asked to stop; nothing new starts
 ├── SyncBusy                another process runs this sync
 └── StateDamaged            the state cannot be trusted; a person looks
+    ├── StateUnreachable    the server of the control store does not answer; the next run asks again
+    └── LeaseLost           another process holds the sync now; this one may not write any more
 
 A refused record is none of these: it is an `Outcome`.
 """
@@ -81,3 +83,12 @@ class SyncBusy(SyncerError):
 
 class StateDamaged(SyncerError):
     """A file of the state is damaged, missing, or of a newer version than this program knows."""
+
+
+class StateUnreachable(StateDamaged):
+    """The server that has the control store did not answer, or cut the connection. What was to be written counts as not
+    written, so nothing leaves."""
+
+
+class LeaseLost(StateDamaged):
+    """This process was silent for so long that another one may hold its sync; the sentence says who does."""

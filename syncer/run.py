@@ -204,20 +204,18 @@ class Engine:
         """
         if isinstance(error, SyncBusy | Stopping):
             return
-        with contextlib.suppress(SyncBusy, StateDamaged):
-            control = self.control()
-            with State(self.config.state.path, sync.name).exclusively():
-                control.recover(sync.name)
-                run_id = control.begin_run(sync.name, identity_text(sync), trigger)
-                counts = Delivered(planned=0).counts
-                control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
+        with contextlib.suppress(SyncBusy, StateDamaged), self.control().exclusively(sync.name) as control:
+            control.recover(sync.name)
+            run_id = control.begin_run(sync.name, identity_text(sync), trigger)
+            counts = Delivered(planned=0).counts
+            control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
 
     @contextlib.contextmanager
     def diff(self, prepared: Prepared, only: Sequence[str] = ()) -> Iterator[Plan]:
         """The plan, judged; nothing is sent and no state moves. Its file lives as long as the context."""
         with temporary_folder("syncer-") as folder:
             plan = self._look(prepared, folder, only)
-            control = Control.look(self.config.state.path)
+            control = Control.look(self.config.state)
             try:
                 plan.holds = self._judge(plan)
                 plan.holds += self._waits(plan, control)[0]
@@ -238,8 +236,7 @@ class Engine:
         sync = prepared.sync
         started = time.monotonic()
         state = State(self.config.state.path, sync.name)
-        control = self.control()
-        with state.exclusively():
+        with self.control().exclusively(sync.name) as control:
             control.recover(sync.name)
             state.clean(control)
             self.note(state, control, sync)
@@ -269,9 +266,7 @@ class Engine:
         """The control store, opened for writing, once per process."""
         with self._lock:
             if self._control is None:
-                self._control = Control.open(
-                    self.config.state.path, self.config.delivery.retry_delays_seconds, self._clock
-                )
+                self._control = Control.open(self.config.state, self.config.delivery.retry_delays_seconds, self._clock)
             return self._control
 
     def close(self) -> None:
@@ -411,7 +406,7 @@ class Engine:
         state = State(self.config.state.path, prepared.sync.name)
 
         def look() -> Plan:
-            control = Control.look(self.config.state.path)
+            control = Control.look(self.config.state)
             try:
                 standing = control.standing(prepared.sync.name) if control else EMPTY
                 inputs = self.inputs(state, control, standing)
@@ -441,7 +436,7 @@ class Engine:
 
     def _moved(self, sync: Sync) -> list[Problem]:
         """A sync whose object, key or match is another one than its state was made with."""
-        control = Control.look(self.config.state.path)
+        control = Control.look(self.config.state)
         if control is None:
             return []
         try:

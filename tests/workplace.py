@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from syncer.config_file import LocalState
 from syncer.control import Control, Run
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -58,6 +59,8 @@ class Workplace:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.state = folder / "state"
+        self.kept = LocalState(path=str(self.state))
+        """The state's section of the config."""
         self.warehouse = folder / "warehouse.duckdb"
         self.started = 0
         self._env = {
@@ -112,7 +115,7 @@ class Workplace:
 
     def journal(self, sync: str) -> list[Run]:
         """Every run that the store names, newest first."""
-        control = Control.look(self.state)
+        control = Control.look(self.kept)
         if control is None:
             return []
         try:

@@ -163,7 +163,7 @@ class Killer:
 
     def check_history(self) -> None:
         """Everything that was accepted or refused is in the history, once, whoever was killed in between."""
-        control = Control.look(self.workplace.state)
+        control = Control.look(self.workplace.kept)
         assert control is not None
         files = [str(self.folder / part.file) for part in control.history(self.sync)]
         control.close()

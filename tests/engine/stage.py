@@ -123,8 +123,11 @@ class Seen:
 class Stage:
     """Everything that one test of the engine needs. `now` is the engine's time and only moves by hand."""
 
-    def __init__(self, folder: Path, *, batch: int = 100, source: Source | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, batch: int = 100, source: Source | None = None, state: LocalState | None = None
+    ) -> None:
         self.folder = folder
+        self.state = state or LocalState(path=str(folder / "state"))
         self.warehouse = Warehouse()
         self.source = source or self.warehouse
         self.now = time.time()
@@ -190,7 +193,7 @@ class Stage:
                 file=self.folder / "config.toml",
                 folder=self.folder,
                 source=DuckDBSource(type="duckdb", path="warehouse.duckdb"),
-                state=LocalState(path=str(self.folder / "state")),
+                state=self.state,
                 destinations={"memory": Configured("memory", "memory", MemorySettings())},
                 syncs=(),
                 schedule=Schedule(),

@@ -7,6 +7,7 @@ SyncerError
 ├── ServiceUnavailable      this run tried and tried; the records wait for the next run
 ├── Stopping                this process was asked to stop; nothing new starts
 ├── SyncBusy                another process runs this sync
+├── NotDue                  another process has run this sync meanwhile, and that will do
 └── StateDamaged            the state cannot be trusted; a person looks
     ├── StateUnreachable    the server of the control store does not answer; the next run asks again
     └── LeaseLost           another process holds the sync now; this one may not write any more
@@ -79,6 +80,10 @@ class Stopping(SyncerError):
 
 class SyncBusy(SyncerError):
     """Another process runs this sync; the sentence says who and since when."""
+
+
+class NotDue(SyncerError):
+    """Another process has run this sync since the run was planned, so there is no need of another one yet."""
 
 
 class StateDamaged(SyncerError):

@@ -27,7 +27,7 @@ from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import delivered_log, not_logged
 from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
-from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
+from syncer.errors import NotDue, Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
 from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync, seconds_of
@@ -71,6 +71,10 @@ class Options:
     """Who started the run, for the journal."""
     planner: Planner | None = None
     """Makes another plan than the one from the source."""
+    is_due: Callable[[Control], bool] | None = None
+    """Asked when the sync is held: whether nobody else has done meanwhile what the run is for."""
+    modified: str | None = None
+    """When the source had changed, for a run that was started by that; for the journal."""
 
 
 @dataclass(slots=True)
@@ -196,15 +200,19 @@ class Engine:
             raise UserError(dict.fromkeys(problems))
         return prepared
 
-    def refused(self, sync: Sync, error: SyncerError, trigger: str) -> None:
+    def refused(
+        self, sync: Sync, error: SyncerError, trigger: str, is_due: Callable[[Control], bool] | None = None
+    ) -> None:
         """Write a run that could not begin into the journal as a failed one, so that `status` tells of it.
 
         Raises nothing: where the state cannot be written, or another process has the sync, the error that is on its
         way is all there is to tell.
         """
-        if isinstance(error, SyncBusy | Stopping):
+        if isinstance(error, SyncBusy | NotDue | Stopping):
             return
         with contextlib.suppress(SyncBusy, StateDamaged), self.control().exclusively(sync.name) as control:
+            if is_due and not is_due(control):
+                return
             control.recover(sync.name)
             run_id = control.begin_run(sync.name, identity_text(sync), trigger)
             counts = Delivered(planned=0).counts
@@ -228,8 +236,8 @@ class Engine:
     def run(
         self, prepared: Prepared, options: Options | None = None, progress: Callable[[int], None] | None = None
     ) -> Report:
-        """One whole run. Raises SyncBusy, StateDamaged and Stopping when it could not begin; everything else is in the
-        report."""
+        """One whole run. Raises SyncBusy, NotDue, StateDamaged and Stopping when it could not begin; everything else is
+        in the report."""
         if self.stop.is_set():
             raise Stopping
         options = options or Options()
@@ -237,6 +245,9 @@ class Engine:
         started = time.monotonic()
         state = State(self.config.state.path, sync.name)
         with self.control().exclusively(sync.name) as control:
+            if options.is_due and not options.is_due(control):
+                raise NotDue(f"{sync.name} was run by another process meanwhile.")
+            prepared.destination.transport.confirm_first(control.confirm)
             control.recover(sync.name)
             state.clean(control)
             self.note(state, control, sync)
@@ -518,7 +529,15 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
 def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
     undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
-    return {"trigger": options.trigger, **undoes, "rows": plan.rows, "known": plan.known, "counts": plan.counts}
+    modified = {} if options.modified is None else {"modified": options.modified}
+    return {
+        "trigger": options.trigger,
+        **undoes,
+        **modified,
+        "rows": plan.rows,
+        "known": plan.known,
+        "counts": plan.counts,
+    }
 
 
 def _log_line(report: Report) -> None:

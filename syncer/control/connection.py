@@ -57,6 +57,9 @@ class Fence(Protocol):
     def check(self, db: Database) -> None:
         """Raises LeaseLost when somebody else holds the sync now; nobody takes it until the transaction ends."""
 
+    def confirm(self) -> None:
+        """Raises LeaseLost when somebody else may hold the sync now. Asks nobody, so it can be called at any time."""
+
 
 class Locks(Protocol):
     """Which process runs which sync."""

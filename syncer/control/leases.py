@@ -112,7 +112,7 @@ class Lease:
             found = row(db, _HOLDER, [self._sync])
             raise self._lost(f"{found[0]} holds it now" if found else "another process held it since")
 
-    def look(self) -> None:
+    def confirm(self) -> None:
         """Raises LeaseLost when somebody else may have taken the lease. Asks nobody."""
         if time.monotonic() > self._sure_until:
             raise self._lost("another process may hold it now")

@@ -129,7 +129,9 @@ class Postgres:
 
     def _steps(self) -> int | None:
         """The format of the store; None where there is none."""
-        if not self.execute("SELECT 1 WHERE to_regclass(?) IS NOT NULL", [f'"{self._server.schema}".format']):
+        # The tables are asked and no name is looked up: a session remembers for a while which names mean nothing.
+        query = "SELECT 1 FROM pg_tables WHERE schemaname = ? AND tablename = 'format'"
+        if not self.execute(query, [self._server.schema]):
             return None
         ((steps,),) = self.execute("SELECT steps FROM format")
         return int(steps)

@@ -111,6 +111,11 @@ class Control(Noting):
             held._fence = fence
             yield held
 
+    def confirm(self) -> None:
+        """Raises LeaseLost when the sync that is written through this may be somebody else's by now."""
+        if self._fence is not None:
+            self._fence.confirm()
+
     def holder(self, sync: str) -> str | None:
         """Who runs this sync just now; None when nobody does."""
         return self._connection.locks.holder(sync)

@@ -89,6 +89,10 @@ class Config:
                 return written.problem(place, sentence)
         return Problem(f"sync {sync.name}, {place}" if place else f"sync {sync.name}", sentence)
 
+    def setting_problem(self, place: str, sentence: str) -> Problem:
+        """A problem at a setting of the config file (`state.control`), with its file and line."""
+        return self.document.problem(tuple(place.split(".")), sentence) if self.document else Problem(place, sentence)
+
     def choose(self, names: Sequence[str]) -> tuple[Sync, ...]:
         """The syncs of these names, each whole (`salesforce.contacts`) or a destination's; no name means all.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,14 +96,51 @@ class BigQuerySource(_Strict):
         return value
 
 
-class LocalState(_Strict):
+class _Controlled(_Strict):
+    """Where the control store is: runs, intents, outcomes, parked records, and who runs what."""
+
+    control: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="URL of a PostgreSQL server for runs, intents, outcomes and locks, as postgresql://USER@HOST/NAME; "
+        "left out, they are in a file in the folder.",
+    )
+    control_schema: str = Field(
+        default="syncer", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The schema of its tables on that server."
+    )
+    lease_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life after which another process takes over; on that server only.",
+    )
+
+    @field_validator("control")
+    @classmethod
+    def _is_a_url(cls, control: SecretStr | None) -> SecretStr | None:
+        if control is None:
+            return None
+        from psycopg import ProgrammingError, conninfo  # It takes time to load, and few need it.
+
+        text = control.get_secret_value()
+        with contextlib.suppress(ProgrammingError):
+            # The library's own text quotes what it does not understand, which may be the password.
+            if re.match(r"postgres(ql)?://", text) and conninfo.conninfo_to_dict(text) is not None:
+                return control
+        raise ValueError(
+            "is not the URL of a PostgreSQL server; write postgresql://USER:PASSWORD@HOST/NAME, with signs as % and @ "
+            "in a password written as %25 and %40"
+        )
+
+
+class LocalState(_Controlled):
     """`[state]`: what each destination last accepted, on this machine's disk."""
 
     type: Literal["local"] = Field(default="local", description="Where the state is kept: local.")
     path: FilePath = Field(default=Path("state"), description="The folder of the state.")
 
 
-class DatasetState(_Strict):
+class DatasetState(_Controlled):
     """`[state]` with `type = "bigquery"`: the values as tables beside the scores, compared by one query there."""
 
     type: Literal["bigquery"] = Field(description="Where the state is kept: local or bigquery.")

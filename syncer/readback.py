@@ -103,9 +103,12 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
     Stopping; the state is then as it was.
     """
     sync, destination = prepared.sync, prepared.destination
-    state, control = engine.state(sync.name), engine.control()
+    state = engine.state(sync.name)
     adopted = Adopted(sync)
-    with state.exclusively(), _journal(engine, control, sync, "adopt", destination) as run_id:
+    with (
+        engine.control().exclusively(sync.name) as control,
+        _journal(engine, control, sync, "adopt", destination) as run_id,
+    ):
         state.clean(control)
         engine.note(state, control, sync)
         standing = control.standing(sync.name)
@@ -136,9 +139,12 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
     `on_drift = "theirs"` is told and left. Nothing is sent. Raises what `adopt` raises.
     """
     sync, destination = prepared.sync, prepared.destination
-    state, control = engine.state(sync.name), engine.control()
+    state = engine.state(sync.name)
     verified = Verified(sync)
-    with state.exclusively(), _journal(engine, control, sync, "verify", destination) as run_id:
+    with (
+        engine.control().exclusively(sync.name) as control,
+        _journal(engine, control, sync, "verify", destination) as run_id,
+    ):
         state.clean(control)
         standing = control.standing(sync.name)
         inputs = state.opened(engine.inputs(state, control, standing))

@@ -27,7 +27,7 @@ from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import delivered_log, not_logged
 from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
-from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
+from syncer.errors import NotDue, Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
 from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync, seconds_of
@@ -73,6 +73,10 @@ class Options:
     """Who started the run, for the journal."""
     planner: Planner | None = None
     """Makes another plan than the one from the source."""
+    is_due: Callable[[Control], bool] | None = None
+    """Asked when the sync is held: whether nobody else has done meanwhile what the run is for."""
+    modified: str | None = None
+    """When the source had changed, for a run that was started by that; for the journal."""
 
 
 @dataclass(slots=True)
@@ -203,28 +207,30 @@ class Engine:
             raise UserError(dict.fromkeys(problems))
         return prepared
 
-    def refused(self, sync: Sync, error: SyncerError, trigger: str) -> None:
+    def refused(
+        self, sync: Sync, error: SyncerError, trigger: str, is_due: Callable[[Control], bool] | None = None
+    ) -> None:
         """Write a run that could not begin into the journal as a failed one, so that `status` tells of it.
 
         Raises nothing: where the state cannot be written, or another process has the sync, the error that is on its
         way is all there is to tell.
         """
-        if isinstance(error, SyncBusy | Stopping):
+        if isinstance(error, SyncBusy | NotDue | Stopping):
             return
-        with contextlib.suppress(SyncBusy, StateDamaged):
-            control = self.control()
-            with self.state(sync.name).exclusively():
-                control.recover(sync.name)
-                run_id = control.begin_run(sync.name, identity_text(sync), trigger)
-                counts = Delivered(planned=0).counts
-                control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
+        with contextlib.suppress(SyncBusy, StateDamaged), self.control().exclusively(sync.name) as control:
+            if is_due and not is_due(control):
+                return
+            control.recover(sync.name)
+            run_id = control.begin_run(sync.name, identity_text(sync), trigger)
+            counts = Delivered(planned=0).counts
+            control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
 
     @contextlib.contextmanager
     def diff(self, prepared: Prepared, only: Sequence[str] = ()) -> Iterator[Plan]:
         """The plan, judged; nothing is sent and no state moves. Its file lives as long as the context."""
         with temporary_folder("syncer-") as folder:
             plan = self._look(prepared, folder, only)
-            control = Control.look(self.config.state.path)
+            control = Control.look(self.config.state)
             try:
                 plan.holds = self._judge(plan)
                 plan.holds += self._waits(plan, control)[0]
@@ -237,16 +243,18 @@ class Engine:
     def run(
         self, prepared: Prepared, options: Options | None = None, progress: Callable[[int], None] | None = None
     ) -> Report:
-        """One whole run. Raises SyncBusy, StateDamaged and Stopping when it could not begin; everything else is in the
-        report."""
+        """One whole run. Raises SyncBusy, NotDue, StateDamaged and Stopping when it could not begin; everything else is
+        in the report."""
         if self.stop.is_set():
             raise Stopping
         options = options or Options()
         sync = prepared.sync
         started = time.monotonic()
         state = self.state(sync.name)
-        control = self.control()
-        with state.exclusively():
+        with self.control().exclusively(sync.name) as control:
+            if options.is_due and not options.is_due(control):
+                raise NotDue(f"{sync.name} was run by another process meanwhile.")
+            prepared.destination.transport.confirm_first(control.confirm)
             control.recover(sync.name)
             state.clean(control)
             self.note(state, control, sync)
@@ -276,9 +284,7 @@ class Engine:
         """The control store, opened for writing, once per process."""
         with self._lock:
             if self._control is None:
-                self._control = Control.open(
-                    self.config.state.path, self.config.delivery.retry_delays_seconds, self._clock
-                )
+                self._control = Control.open(self.config.state, self.config.delivery.retry_delays_seconds, self._clock)
             return self._control
 
     def close(self) -> None:
@@ -427,7 +433,7 @@ class Engine:
         state = self.state(prepared.sync.name)
 
         def look() -> Plan:
-            control = Control.look(self.config.state.path)
+            control = Control.look(self.config.state)
             try:
                 standing = control.standing(prepared.sync.name) if control else EMPTY
                 inputs = self.inputs(state, control, standing)
@@ -457,7 +463,7 @@ class Engine:
 
     def _moved(self, sync: Sync) -> list[Problem]:
         """A sync whose object, key or match is another one than its state was made with."""
-        control = Control.look(self.config.state.path)
+        control = Control.look(self.config.state)
         if control is None:
             return []
         try:
@@ -534,7 +540,15 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
 def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
     undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
-    return {"trigger": options.trigger, **undoes, "rows": plan.rows, "known": plan.known, "counts": plan.counts}
+    modified = {} if options.modified is None else {"modified": options.modified}
+    return {
+        "trigger": options.trigger,
+        **undoes,
+        **modified,
+        "rows": plan.rows,
+        "known": plan.known,
+        "counts": plan.counts,
+    }
 
 
 def _log_line(report: Report) -> None:

@@ -12,12 +12,10 @@ A field whose fate is unknown carries a doubt bit and differs by definition.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +28,9 @@ import pyarrow.parquet as pq
 from syncer import sql
 from syncer.canonical import FAMILY, Canon
 from syncer.control import Code, Control, Parked, PlanFile, Standing
+from syncer.control.locks import folder_name
 from syncer.destination import Limits
-from syncer.errors import StateDamaged, SyncBusy
+from syncer.errors import StateDamaged
 from syncer.mapping import Sync
 from syncer.narrowed import Read
 from syncer.plan import FORMAT, NEW, Plan, Slot
@@ -92,64 +91,23 @@ class Inputs:
 
 
 class State:
-    """Where one sync's values lie: here, in files on this disk. Reading needs no lock; writing needs `exclusively`."""
+    """Where one sync's values lie: here, in files on this disk. Reading needs no lock; whoever writes holds the sync,
+    see `Control.exclusively`."""
 
     def __init__(self, folder: Path, sync: str) -> None:
         self.sync = sync
-        # A sync's name may hold anything; a folder's name may not.
-        self.folder = folder / urllib.parse.quote(sync, safe="")
+        self.folder = folder / folder_name(sync)
 
-    @contextlib.contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Hold the sync for this process; the kernel lets go when the process dies, however it dies.
-
-        Raises SyncBusy, with who holds it since when, and StateDamaged when the folder cannot be written.
-        """
+    def make(self) -> None:
+        """Make the folder where there is none. Raises StateDamaged."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StateDamaged(f"The state folder {self.folder} cannot be written: {error.strerror}.") from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-                raise SyncBusy(f"{self.sync} is being run by {holder}. Run it again when that has finished.") from None
-            self._sign(handle)
-            yield
-        finally:
-            os.close(handle)
-
-    def _sign(self, handle: int) -> None:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        text = f"process {os.getpid()} since {since}".encode()
-        try:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, text, 0)
-        except OSError as error:
-            raise StateDamaged(
-                f"The state folder {self.folder} cannot be written ({error.strerror}); is the disk full? "
-                "Nothing was sent."
-            ) from None
-
-    def holder(self) -> str | None:
-        """Who runs this sync just now; None when nobody does."""
-        try:
-            handle = os.open(self.folder / "lock", os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-        else:
-            return None
-        finally:
-            os.close(handle)
 
     def clean(self, control: Control, garbage_seconds: float = GARBAGE_SECONDS) -> None:
         """Delete what a killed process left half written, and garbage of that age, which no reader can still need."""
+        self.make()
         known = control.referenced(self.sync)
         for file in self.folder.glob("*.parquet*"):
             if file.name not in known:

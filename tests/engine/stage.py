@@ -164,12 +164,18 @@ class Stage:
     """Everything that one test of the engine needs. `now` is the engine's time and only moves by hand."""
 
     def __init__(
-        self, folder: Path, *, batch: int = 100, source: Source | None = None, there: BigQueryHere | None = None
+        self,
+        folder: Path,
+        *,
+        batch: int = 100,
+        source: Source | None = None,
+        state: LocalState | DatasetState | None = None,
+        there: BigQueryHere | None = None,
     ) -> None:
         self.folder = folder
+        self.state = state or LocalState(path=str(folder / "state"))
         self.warehouse = There(there) if there else Warehouse()
         self.source = source or (there.source() if there else self.warehouse)
-        self.there = there
         self.now = time.time()
         self.limits = Limits(records=batch, in_flight=1, timestamp_unit="microsecond")
         self.records: dict[str, dict[str, Value]] = {}
@@ -229,14 +235,11 @@ class Stage:
     def engine(self) -> Engine:
         """One process's engine."""
         if self._engine is None:
-            path = str(self.folder / "state")
             config = Config(
                 file=self.folder / "config.toml",
                 folder=self.folder,
                 source=DuckDBSource(type="duckdb", path="warehouse.duckdb"),
-                state=DatasetState(type="bigquery", dataset="syncer_state", path=path)
-                if self.there
-                else LocalState(path=path),
+                state=self.state,
                 destinations={"memory": Configured("memory", "memory", MemorySettings())},
                 syncs=(),
                 schedule=Schedule(),

@@ -120,6 +120,9 @@ def translated(
             # DuckDB's own is infinite.
             zero = exp.EQ(this=node.expression.copy(), expression=exp.Literal.number(0))
             return exp.Case().when(zero, exp.func("ERROR", exp.Literal.string("division by zero"))).else_(node)
+        if isinstance(node, exp.ByteLength):
+            # DuckDB's OCTET_LENGTH takes no texts.
+            return exp.func("STRLEN", node.this)
         if isinstance(node, exp.CurrentTimestamp):
             return exp.cast(exp.Literal.string(now()), "TIMESTAMPTZ", dialect="duckdb")
         return node

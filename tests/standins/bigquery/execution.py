@@ -15,6 +15,7 @@ from sqlglot import exp
 from tests.standins.bigquery.analysis import Analysed, analysed, defined
 from tests.standins.bigquery.catalog import KEPT, TICK, Catalog, Refused, Stored, Version
 from tests.standins.bigquery.columns import Schema, arrow_field, arrow_schema, fitted, weight
+from tests.standins.bigquery.options import options_of
 from tests.standins.bigquery.translation import (
     Parameter,
     mentions,
@@ -44,6 +45,8 @@ class Warehouse(Catalog):
 
     may_parameters_travel = False
     """Whether a query parameter may stand after FOR SYSTEM_TIME AS OF, which nobody has told."""
+    clustering_max = 4
+    """By how many columns a table clusters at most, as far as we know."""
 
     def __init__(self, project: str = "acme", location: str = "EU") -> None:
         super().__init__(project, location)
@@ -136,16 +139,18 @@ class Warehouse(Catalog):
         assert made.target is not None
         if not self._may_create(made.target, tree):
             return Outcome(target=made.target)
+        resource, expires = options_of(tree, self._moment, self.clustering_max)
         rows = self._computed(made, tree.expression, parameters, made.fields)
         stored = self.replace(made.target, made.fields, rows)
-        self._describe(stored, tree)
+        stored.resource, stored.expires = resource, expires
         return Outcome(target=made.target)
 
     def _create_table(self, made: Analysed, tree: exp.Expression, parameters: Mapping[str, Parameter]) -> Outcome:
         assert made.target is not None
         if self._may_create(made.target, tree):
+            resource, expires = options_of(tree, self._moment, self.clustering_max)
             stored = self.create(made.target, made.fields)
-            self._describe(stored, tree)
+            stored.resource, stored.expires = resource, expires
         return Outcome(target=made.target)
 
     def _insert(self, made: Analysed, tree: exp.Expression, parameters: Mapping[str, Parameter]) -> Outcome:
@@ -227,28 +232,6 @@ class Warehouse(Catalog):
         if tree.args.get("exists"):
             return False
         raise Refused(409, "duplicate", f"Already Exists: Table {project}:{dataset}.{table}")
-
-    def _describe(self, stored: Stored, tree: exp.Expression) -> None:
-        """Options, partitioning and clustering of a CREATE TABLE."""
-        properties = tree.args.get("properties")
-        for one in properties.expressions if properties else []:
-            if isinstance(one, exp.ClusterProperty):
-                stored.resource["clustering"] = {"fields": [column.name for column in one.expressions]}
-            elif isinstance(one, exp.PartitionedByProperty):
-                column = one.this.find(exp.Column)
-                stored.resource["timePartitioning"] = {"type": "DAY", "field": column.name if column else None}
-            elif isinstance(one, exp.Property):
-                self._option(stored, one.name, one.args["value"])
-
-    def _option(self, stored: Stored, name: str, value: exp.Expression) -> None:
-        if name == "expiration_timestamp":
-            stored.expires = self._moment(value)
-        elif name == "description":
-            stored.resource["description"] = value.name
-        elif name == "labels":
-            stored.resource["labels"] = {
-                pair.expressions[0].name: pair.expressions[1].name for pair in value.expressions
-            }
 
     def _computed(
         self, made: Analysed, query: exp.Expression, parameters: Mapping[str, Parameter], fields: Schema

@@ -7,11 +7,14 @@ import datetime
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import sqlglot
+import sqlglot.errors
 from sqlglot import exp
 
+from tests.standins.bigquery.catalog import Refused
 from tests.standins.bigquery.columns import Column
 
 CASTS = {
@@ -73,7 +76,16 @@ class Parameter:
 
 
 def parsed(sql: str) -> exp.Expression:
-    """The statement as sqlglot reads it."""
+    """The statement as sqlglot reads it, for its caller to change. Raises Refused for what only GoogleSQL reads."""
+    try:
+        return _parsed(sql).copy()
+    except sqlglot.errors.SqlglotError as error:
+        said = str(error).splitlines()[0]
+        raise Refused(400, "invalidQuery", f"GoogleSQL accepts this and the stand-in cannot: {said}") from None
+
+
+@lru_cache(maxsize=256)
+def _parsed(sql: str) -> exp.Expression:
     return sqlglot.parse_one(sql, read="bigquery")
 
 

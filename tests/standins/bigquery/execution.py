@@ -12,10 +12,11 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from tests.standins.bigquery.analysis import Analysed, analysed, defined
+from tests.standins.bigquery.analysis import Analysed, defined
 from tests.standins.bigquery.catalog import KEPT, TICK, Catalog, Refused, Stored, Version
 from tests.standins.bigquery.columns import Schema, arrow_field, arrow_schema, fitted, weight
 from tests.standins.bigquery.options import options_of
+from tests.standins.bigquery.shapes import analysed_once
 from tests.standins.bigquery.translation import (
     Parameter,
     mentions,
@@ -65,7 +66,7 @@ class Warehouse(Catalog):
         columns = {name: one.column for name, one in (parameters or {}).items()}
         with self.lock:
             altered = [path_of(parsed(sql).this).split(".")] if re.match(r"\s*ALTER\s+TABLE\b", sql, re.I) else []
-            made = analysed(sql, self.find, self.project, columns, altered)
+            made = analysed_once(sql, self.find, self.project, columns, altered)
             self._look_at_moments(made, parsed(sql), parameters or {})
             return made
 

@@ -161,7 +161,7 @@ class Warehouse(Catalog):
         fields = [next(column for column in stored.fields if column["name"] == name) for name in names]
         query = tree.expression
         if isinstance(query, exp.Values):
-            query = exp.select("*").from_(query.as_("v"))
+            query = exp.select("*").from_(query.copy().as_("v"))
         incoming = self._computed(made, query, parameters, fields)
         whole = [
             incoming[column["name"]]
@@ -183,8 +183,8 @@ class Warehouse(Catalog):
                 f"UPDATE or DELETE statement over table {made.target} would affect rows in the streaming buffer, "
                 "which is not supported",
             )
-        condition = tree.args["where"].this
-        kept = exp.select("*").from_(tree.this).where(exp.not_(exp.func("COALESCE", condition, exp.false())))
+        condition = tree.args["where"].this.copy()
+        kept = exp.select("*").from_(tree.this.copy()).where(exp.not_(exp.func("COALESCE", condition, exp.false())))
         rows = self._computed(made, kept, parameters, stored.fields)
         affected = stored.rows.num_rows - rows.num_rows
         if affected:
@@ -264,7 +264,7 @@ class Warehouse(Catalog):
         for table, full_name in mentions(query, tables):
             stored = self.find(full_name)
             if stored.kind == "VIEW":
-                inner = parsed(stored.sql)
+                inner = parsed(stored.sql).copy()
                 self._place(inner, self.analyse(stored.sql).tables, registered, {})
                 table.replace(inner.subquery(exp.to_identifier(table.alias or table.name, quoted=True)))
                 continue
@@ -329,7 +329,8 @@ class Warehouse(Catalog):
             raise Refused(400, "invalidQuery", "FOR SYSTEM_TIME AS OF must be a constant expression, not a parameter.")
         self._connection.execute(f"SET TimeZone = '{zone}'")
         try:
-            found = self._fetched(f"SELECT ({translated(expression, parameters or {}, self._now)})::TIMESTAMPTZ AS m")
+            sql = translated(expression.copy(), parameters or {}, self._now)
+            found = self._fetched(f"SELECT ({sql})::TIMESTAMPTZ AS m")
         finally:
             self._connection.execute("SET TimeZone = 'UTC'")
         moment: datetime.datetime = found.column(0).cast(pa.timestamp("us", "UTC"))[0].as_py()

@@ -5,14 +5,20 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from google.api_core import exceptions as api
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
+from tests.standins.bigquery import rest
 from tests.standins.conftest import Here
 
 FIELDS = [bigquery.SchemaField("user_id", "STRING"), bigquery.SchemaField("ok", "BOOL")]
@@ -171,3 +177,53 @@ def test_tables_and_datasets(here: Here) -> None:
         here.client.get_table("fresh.log")
     here.client.delete_table("scores.users")
     assert [] == list(here.client.list_tables("scores"))
+
+
+def test_a_table_is_asked_whether_it_changed(here: Here) -> None:
+    """Who names the state that they have seen is told 304 until the table changes, without its description."""
+    address = f"{here.rest.url}/bigquery/v2/projects/acme/datasets/scores/tables/users"
+    seen = {"If-None-Match": here.client.get_table("scores.users").etag}
+
+    assert (304, b"") == answered(address, seen)
+    here.query("INSERT INTO scores.users (user_id) VALUES ('dan')")
+    assert 200 == answered(address, seen)[0]
+
+
+def answered(address: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    answer = requests.get(address, headers=headers, timeout=10)
+    return answer.status_code, answer.content
+
+
+def test_a_page_has_its_limit(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows are asked for, a page has no more than the service gives."""
+    monkeypatch.setattr(rest, "PAGE_ROWS_MAX", 2)
+    asked = len(here.rest.log)
+
+    assert 3 == len(list(here.client.list_rows("scores.users", page_size=1_000)))
+    assert 2 == len([one for one in list(here.rest.log)[asked:] if one.request.path.endswith("/data")])
+
+
+def test_it_serves_from_a_process_of_its_own(tmp_path: Path) -> None:
+    """`python -m tests.standins.bigquery` says where it is, has the tables of the files, and ends with its stdin."""
+    pq.write_table(acks("ada", "ben"), tmp_path / "acks.parquet")
+    command = [
+        sys.executable,
+        "-m",
+        "tests.standins.bigquery",
+        "--dataset",
+        "fresh",
+        f"st.acks={tmp_path}/acks.parquet",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        told = json.loads(process.stdout.readline())
+        client = bigquery.Client(
+            told["project"],
+            location=told["location"],
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": told["endpoint"]},
+        )
+        assert 2 == client.get_table("st.acks").num_rows
+        assert [] == list(client.list_tables("fresh"))
+        client.close()
+        process.stdin.close()
+        assert 0 == process.wait(30)

@@ -56,6 +56,8 @@ def refused(here: Here, sql: str, **options: object) -> tuple[str, str]:
         ("CREATE TABLE st.made AS SELECT 1", "invalidQuery", "CREATE TABLE columns must be named"),
         ("CREATE TABLE scores.users AS SELECT 1 AS one", "duplicate", "Already Exists: Table acme:scores.users"),
         ("CREATE TABLE nowhere.made AS SELECT 1 AS one", "notFound", "Not found: Dataset acme:nowhere"),
+        ("CREATE TABLE st.made OPTIONS (expires = 1) AS SELECT 1 AS one", "invalidQuery", "Unknown option: expires"),
+        ("CREATE TABLE st.made (a INT64) CLUSTER BY a, a, a, a, a", "invalidQuery", "takes at most 4 columns"),
         ("DROP TABLE st.nothing", "notFound", "Not found: Table acme:st.nothing"),
         ("SELECT 1; SELECT 2", "invalidQuery", "Expected end of input"),
         ("SELECT 1 / (visits - visits) AS x FROM scores.users", "invalidQuery", "division by zero"),
@@ -133,13 +135,15 @@ def test_a_table_is_made_replaced_and_dropped(here: Here) -> None:
     here.query(
         "CREATE TABLE st.made (user_id STRING NOT NULL, price NUMERIC(10, 2), synced_at TIMESTAMP) "
         "PARTITION BY DATE(synced_at) CLUSTER BY user_id OPTIONS (description = 'Made here', "
-        "expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 3 DAY), labels = [('app', 'syncer')])"
+        "expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 3 DAY), "
+        "partition_expiration_days = 400, labels = [('app', 'syncer')])"
     )
     before = here.client.get_table("st.made")
     here.query("CREATE OR REPLACE TABLE st.made CLUSTER BY user_id AS SELECT user_id FROM scores.users")
     after = here.client.get_table("st.made")
 
     assert ("synced_at", ["user_id"]) == (before.time_partitioning.field, before.clustering_fields)
+    assert 400 * 86_400_000 == before.time_partitioning.expiration_ms
     assert ("Made here", {"app": "syncer"}) == (before.description, before.labels)
     assert datetime.timedelta(days=3) == round_to_minutes(before.expires - before.modified)
     assert [("REQUIRED", None), ("NULLABLE", 10)] == [(one.mode, one.precision) for one in before.schema[:2]]
@@ -183,9 +187,13 @@ def test_a_table_gets_columns(here: Here) -> None:
 
 
 def test_rows_that_stream_in_cannot_be_deleted(here: Here) -> None:
-    """A table with a streaming buffer refuses DELETE."""
-    here.warehouse.find("acme.scores.users").is_streamed_into = True
+    """Rows in the streaming buffer are seen, do not move the table's time, and make it refuse DELETE."""
+    stored = here.warehouse.find("acme.scores.users")
+    before = stored.modified
+    here.warehouse.stream(stored, pa.table({"user_id": ["dan"]}))
 
+    assert [{"n": 4}] == here.rows("SELECT COUNT(*) AS n FROM scores.users")
+    assert before == here.client.get_table("scores.users").modified
     assert "streaming buffer" in refused(here, "DELETE FROM scores.users WHERE TRUE")[1]
 
 

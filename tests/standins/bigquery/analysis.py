@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from tests.standins.bigquery.catalog import Refused, Stored
 from tests.standins.bigquery.columns import Column, Schema
 from tests.standins.bigquery.googlesql import SHARED, Complaint
-from tests.standins.bigquery.scanning import Scan, scans
+from tests.standins.bigquery.scanning import Scan, Table, scans
 
 FEATURES = """
 ANALYTIC_FUNCTIONS TABLESAMPLE DML_UPDATE_WITH_JOIN TABLE_VALUED_FUNCTIONS TEMPLATE_FUNCTIONS NAMED_ARGUMENTS
@@ -96,30 +96,56 @@ def analysed(
 
     `altered` is the path of the table after ALTER TABLE, which GoogleSQL wants to know and does not name.
     """
-    from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-
     options = analyser_options(parameters)
     try:
-        named = SHARED.ask(
-            "ExtractTableNamesFromStatement",
-            service.ExtractTableNamesFromStatementRequest(sql_statement=sql, options=options.language_options),
-            service.ExtractTableNamesFromStatementResponse,
-        )
-        paths = [*(list(path.table_name_segment) for path in named.table_name), *altered]
+        paths = [*_paths(sql), *(tuple(path) for path in altered)]
         tables = {".".join(path): whole(path, project) for path in paths}
         known = [find(full_name) for full_name in tables.values()]
         by_path = {".".join(path): path for path in paths}
         catalog = described_tables(options, zip(by_path.values(), known, strict=True))
-        answer = SHARED.ask(
-            "Analyze",
-            service.AnalyzeRequest(options=options, simple_catalog=catalog, sql_statement=sql),
-            service.AnalyzeResponse,
+        return _analysed(
+            sql,
+            project,
+            options.SerializeToString(deterministic=True),
+            catalog.SerializeToString(deterministic=True),
+            tuple((one.full_name, tuple(column["name"] for column in one.fields)) for one in known),
+            tuple(tables.items()),
         )
     except Complaint as complaint:
         raise Refused(400, "invalidQuery", complaint.message) from None
+
+
+@lru_cache(maxsize=256)
+def _paths(sql: str) -> tuple[tuple[str, ...], ...]:
+    """The tables that a statement names, each as written, part by part. Raises Complaint."""
+    from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+    answer = SHARED.ask(
+        "ExtractTableNamesFromStatement",
+        service.ExtractTableNamesFromStatementRequest(sql_statement=sql, options=_options().language_options),
+        service.ExtractTableNamesFromStatementResponse,
+    )
+    return tuple(tuple(path.table_name_segment) for path in answer.table_name)
+
+
+@lru_cache(maxsize=256)
+def _analysed(
+    sql: str,
+    project: str,
+    options: bytes,
+    catalog: bytes,
+    known: tuple[Table, ...],
+    tables: tuple[tuple[str, str], ...],
+) -> Analysed:
+    """Most statements are analysed twice: when they are weighed, and when they run. Raises Complaint, Refused."""
+    from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+    request = service.AnalyzeRequest(registered_catalog_id=SHARED.catalog(catalog), sql_statement=sql)
+    request.options.ParseFromString(options)
+    answer = SHARED.ask("Analyze", request, service.AnalyzeResponse)
     kind, node = _statement(answer.resolved_statement)
     target = _target(kind, node, known, project)
-    return Analysed(sql, kind, _fields(kind, node), scans(node, known), target, node, tables)
+    return Analysed(sql, kind, _fields(kind, node), scans(node, known), target, node, dict(tables))
 
 
 def analyser_options(parameters: Mapping[str, Column]) -> Any:
@@ -133,7 +159,7 @@ def analyser_options(parameters: Mapping[str, Column]) -> Any:
     return options
 
 
-def described_tables(options: Any, tables: Iterable[tuple[list[str], Stored]]) -> Any:
+def described_tables(options: Any, tables: Iterable[tuple[Sequence[str], Stored]]) -> Any:
     """A catalog of the built-in functions and these tables, numbered from 1, each under the path of its mention."""
     from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2
 
@@ -144,7 +170,7 @@ def described_tables(options: Any, tables: Iterable[tuple[list[str], Stored]]) -
     return catalog
 
 
-def whole(segments: list[str], project: str) -> str:
+def whole(segments: Sequence[str], project: str) -> str:
     """The whole name of a table as a statement writes it. Raises Refused."""
     parts = ".".join(segments).split(".")
     if len(parts) == 2:
@@ -231,7 +257,7 @@ def _options() -> Any:
     return options
 
 
-def _add(catalog: Any, segments: list[str], stored: Stored, number: int) -> None:
+def _add(catalog: Any, segments: Sequence[str], stored: Stored, number: int) -> None:
     """The table under the path by which a statement calls it."""
     *above, name = segments
     for one in above:
@@ -275,9 +301,9 @@ def _fields(kind: str, node: Any) -> Schema:
     return fields
 
 
-def _target(kind: str, node: Any, known: list[Stored], project: str) -> str | None:
+def _target(kind: str, node: Any, known: Sequence[Table], project: str) -> str | None:
     if kind in ("INSERT", "DELETE", "UPDATE", "MERGE", "TRUNCATE_TABLE"):
-        return known[node.table_scan.table.serialization_id - 1].full_name
+        return known[node.table_scan.table.serialization_id - 1][0]
     if kind in ("CREATE_TABLE", "CREATE_TABLE_AS_SELECT"):
         return whole(list(node.parent.parent.name_path), project)
     if kind == "DROP_TABLE":

@@ -15,6 +15,7 @@ from sqlglot import exp
 from tests.standins.bigquery.analysis import Analysed, defined
 from tests.standins.bigquery.catalog import KEPT, TICK, Catalog, Refused, Stored, Version
 from tests.standins.bigquery.columns import Schema, arrow_field, arrow_schema, fitted, weight
+from tests.standins.bigquery.options import options_of
 from tests.standins.bigquery.shapes import analysed_once
 from tests.standins.bigquery.translation import (
     Parameter,
@@ -45,6 +46,8 @@ class Warehouse(Catalog):
 
     may_parameters_travel = False
     """Whether a query parameter may stand after FOR SYSTEM_TIME AS OF, which nobody has told."""
+    clustering_max = 4
+    """By how many columns a table clusters at most, as far as we know."""
 
     def __init__(self, project: str = "acme", location: str = "EU") -> None:
         super().__init__(project, location)
@@ -137,16 +140,18 @@ class Warehouse(Catalog):
         assert made.target is not None
         if not self._may_create(made.target, tree):
             return Outcome(target=made.target)
+        resource, expires = options_of(tree, self._moment, self.clustering_max)
         rows = self._computed(made, tree.expression, parameters, made.fields)
         stored = self.replace(made.target, made.fields, rows)
-        self._describe(stored, tree)
+        stored.resource, stored.expires = resource, expires
         return Outcome(target=made.target)
 
     def _create_table(self, made: Analysed, tree: exp.Expression, parameters: Mapping[str, Parameter]) -> Outcome:
         assert made.target is not None
         if self._may_create(made.target, tree):
+            resource, expires = options_of(tree, self._moment, self.clustering_max)
             stored = self.create(made.target, made.fields)
-            self._describe(stored, tree)
+            stored.resource, stored.expires = resource, expires
         return Outcome(target=made.target)
 
     def _insert(self, made: Analysed, tree: exp.Expression, parameters: Mapping[str, Parameter]) -> Outcome:
@@ -156,7 +161,7 @@ class Warehouse(Catalog):
         fields = [next(column for column in stored.fields if column["name"] == name) for name in names]
         query = tree.expression
         if isinstance(query, exp.Values):
-            query = exp.select("*").from_(query.as_("v"))
+            query = exp.select("*").from_(query.copy().as_("v"))
         incoming = self._computed(made, query, parameters, fields)
         whole = [
             incoming[column["name"]]
@@ -178,8 +183,8 @@ class Warehouse(Catalog):
                 f"UPDATE or DELETE statement over table {made.target} would affect rows in the streaming buffer, "
                 "which is not supported",
             )
-        condition = tree.args["where"].this
-        kept = exp.select("*").from_(tree.this).where(exp.not_(exp.func("COALESCE", condition, exp.false())))
+        condition = tree.args["where"].this.copy()
+        kept = exp.select("*").from_(tree.this.copy()).where(exp.not_(exp.func("COALESCE", condition, exp.false())))
         rows = self._computed(made, kept, parameters, stored.fields)
         affected = stored.rows.num_rows - rows.num_rows
         if affected:
@@ -229,28 +234,6 @@ class Warehouse(Catalog):
             return False
         raise Refused(409, "duplicate", f"Already Exists: Table {project}:{dataset}.{table}")
 
-    def _describe(self, stored: Stored, tree: exp.Expression) -> None:
-        """Options, partitioning and clustering of a CREATE TABLE."""
-        properties = tree.args.get("properties")
-        for one in properties.expressions if properties else []:
-            if isinstance(one, exp.ClusterProperty):
-                stored.resource["clustering"] = {"fields": [column.name for column in one.expressions]}
-            elif isinstance(one, exp.PartitionedByProperty):
-                column = one.this.find(exp.Column)
-                stored.resource["timePartitioning"] = {"type": "DAY", "field": column.name if column else None}
-            elif isinstance(one, exp.Property):
-                self._option(stored, one.name, one.args["value"])
-
-    def _option(self, stored: Stored, name: str, value: exp.Expression) -> None:
-        if name == "expiration_timestamp":
-            stored.expires = self._moment(value)
-        elif name == "description":
-            stored.resource["description"] = value.name
-        elif name == "labels":
-            stored.resource["labels"] = {
-                pair.expressions[0].name: pair.expressions[1].name for pair in value.expressions
-            }
-
     def _computed(
         self, made: Analysed, query: exp.Expression, parameters: Mapping[str, Parameter], fields: Schema
     ) -> pa.Table:
@@ -281,7 +264,7 @@ class Warehouse(Catalog):
         for table, full_name in mentions(query, tables):
             stored = self.find(full_name)
             if stored.kind == "VIEW":
-                inner = parsed(stored.sql)
+                inner = parsed(stored.sql).copy()
                 self._place(inner, self.analyse(stored.sql).tables, registered, {})
                 table.replace(inner.subquery(exp.to_identifier(table.alias or table.name, quoted=True)))
                 continue
@@ -346,7 +329,8 @@ class Warehouse(Catalog):
             raise Refused(400, "invalidQuery", "FOR SYSTEM_TIME AS OF must be a constant expression, not a parameter.")
         self._connection.execute(f"SET TimeZone = '{zone}'")
         try:
-            found = self._fetched(f"SELECT ({translated(expression, parameters or {}, self._now)})::TIMESTAMPTZ AS m")
+            sql = translated(expression.copy(), parameters or {}, self._now)
+            found = self._fetched(f"SELECT ({sql})::TIMESTAMPTZ AS m")
         finally:
             self._connection.execute("SET TimeZone = 'UTC'")
         moment: datetime.datetime = found.column(0).cast(pa.timestamp("us", "UTC"))[0].as_py()

@@ -7,11 +7,9 @@ uses, however many subqueries name it, so its way through WITH, UNION ALL and su
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from tests.standins.bigquery.catalog import Stored
 
 
 @dataclass(frozen=True)
@@ -22,34 +20,38 @@ class Scan:
     columns: frozenset[str]
 
 
-def scans(statement: Any, known: list[Stored]) -> tuple[Scan, ...]:
+Table = tuple[str, tuple[str, ...]]
+"""Whole name of a table, and its columns' names."""
+
+
+def scans(statement: Any, known: Sequence[Table]) -> tuple[Scan, ...]:
     """Every mention of a table in a resolved statement; `known` are the tables by number, from 1."""
-    live = _live(statement)
+    nodes: dict[str, list[Any]] = defaultdict(list)
+    _gather(statement, nodes)
+    live = _live(statement, nodes)
     found = []
-    for scan in below(statement, "ResolvedTableScanProto"):
-        stored = known[scan.table.serialization_id - 1]
+    for scan in nodes["ResolvedTableScanProto"]:
+        full_name, columns = known[scan.table.serialization_id - 1]
         pairs = zip(scan.column_index_list, scan.parent.column_list, strict=True)
-        columns = frozenset(stored.fields[index]["name"] for index, column in pairs if column.column_id in live)
-        found.append(Scan(stored.full_name, columns))
+        found.append(Scan(full_name, frozenset(columns[index] for index, one in pairs if one.column_id in live)))
     return tuple(found)
 
 
-def below(message: Any, name: str) -> Iterator[Any]:
-    """Every message of a type within another."""
-    if message.DESCRIPTOR.name == name:
-        yield message
+def _gather(message: Any, nodes: dict[str, list[Any]]) -> None:
+    """Every node of a statement by its type, in the order of the text."""
+    nodes[message.DESCRIPTOR.name].append(message)
     for _, one in _parts(message):
-        yield from below(one, name)
+        _gather(one, nodes)
 
 
-def _live(statement: Any) -> set[int]:
+def _live(statement: Any, nodes: Mapping[str, list[Any]]) -> set[int]:
     """The columns, by id, that something uses: passed on by a scan alone is not used."""
     passed: dict[int, set[int]] = defaultdict(set)
     """Column of a scan → columns of the scans that it is made of, under another id."""
-    entries = {entry.with_query_name: entry.with_subquery for entry in below(statement, "ResolvedWithEntryProto")}
-    for mention in below(statement, "ResolvedWithRefScanProto"):
+    entries = {entry.with_query_name: entry.with_subquery for entry in nodes.get("ResolvedWithEntryProto", ())}
+    for mention in nodes.get("ResolvedWithRefScanProto", ()):
         _pass(passed, mention.parent.column_list, _columns(entries[mention.with_query_name]))
-    for union in below(statement, "ResolvedSetOperationScanProto"):
+    for union in nodes.get("ResolvedSetOperationScanProto", ()):
         if _is_union_all(union):
             for item in union.input_item_list:
                 _pass(passed, union.parent.column_list, item.output_column_list)
@@ -68,14 +70,15 @@ def _pass(passed: dict[int, set[int]], outer: Any, inner: Any) -> None:
 
 
 def _used(message: Any, *, is_passing: bool = False) -> Iterator[int]:
-    if message.DESCRIPTOR.name == "ResolvedColumnProto":
+    kind = message.DESCRIPTOR.name
+    if kind == "ResolvedColumnProto":
         yield message.column_id
     for field, one in _parts(message):
-        if field == "column_list" and message.DESCRIPTOR.name == "ResolvedScanProto":
+        if field == "column_list" and kind == "ResolvedScanProto":
             continue
         if field == "output_column_list" and is_passing:
             continue
-        is_item = message.DESCRIPTOR.name == "ResolvedSetOperationScanProto" and field == "input_item_list"
+        is_item = kind == "ResolvedSetOperationScanProto" and field == "input_item_list"
         yield from _used(one, is_passing=is_item and _is_union_all(message))
 
 
@@ -92,7 +95,9 @@ def _columns(scan: Any) -> Any:
 
 
 def _parts(message: Any) -> Iterator[tuple[str, Any]]:
+    """The nodes right below one; types and signatures are none."""
     for descriptor, value in message.ListFields():
-        if descriptor.message_type is not None:
+        kind = descriptor.message_type
+        if kind is not None and kind.name.startswith(("Resolved", "AnyResolved")):
             for one in value if descriptor.is_repeated else (value,):
                 yield descriptor.name, one

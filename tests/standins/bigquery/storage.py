@@ -172,16 +172,26 @@ class Storage:
             if sent >= rows.num_rows:
                 return
             batch = rows.slice(sent, self._size(request.read_stream, sent)).combine_chunks().to_batches()[0]
+            begun = sent
             sent += batch.num_rows
             with self._lock:
                 self.messages_sent += 1
                 stream.borders.add(sent)
             yield types.ReadRowsResponse(
                 arrow_record_batch=types.ArrowRecordBatch(
-                    serialized_record_batch=_serialized(batch, stream.compression), row_count=batch.num_rows
+                    serialized_record_batch=self._serialized(request.read_stream, begun, batch, stream.compression),
+                    row_count=batch.num_rows,
                 ),
                 row_count=batch.num_rows,
             )
+
+    def _serialized(self, name: str, sent: int, batch: pa.RecordBatch, compression: str | None) -> bytes:
+        """The rows of a stream after those that are sent, alone without their schema, as the service sends them."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+            writer.write_batch(batch)
+        messages = list(pa.ipc.MessageReader.open_stream(sink.getvalue()))
+        return messages[1].serialize().to_pybytes()
 
     def _size(self, stream: str, sent: int) -> int:
         """Rows of the next message: fewer when a fault is due before a whole batch is out."""
@@ -214,12 +224,3 @@ class Storage:
             if context.add_callback(gone.set):
                 gone.wait()
         return True
-
-
-def _serialized(batch: pa.RecordBatch, compression: str | None) -> bytes:
-    """The batch alone, without its schema, as the service sends it."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
-        writer.write_batch(batch)
-    messages = list(pa.ipc.MessageReader.open_stream(sink.getvalue()))
-    return messages[1].serialize().to_pybytes()

@@ -7,11 +7,14 @@ import datetime
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import sqlglot
+import sqlglot.errors
 from sqlglot import exp
 
+from tests.standins.bigquery.catalog import Refused
 from tests.standins.bigquery.columns import Column
 
 CASTS = {
@@ -72,9 +75,17 @@ class Parameter:
         return exp.cast(one, CASTS[self.column["type"]], dialect="duckdb")
 
 
+@lru_cache(maxsize=256)
 def parsed(sql: str) -> exp.Expression:
-    """The statement as sqlglot reads it."""
-    return sqlglot.parse_one(sql, read="bigquery")
+    """The statement as sqlglot reads it: shared, so to be copied before it is changed.
+
+    Raises Refused for what only GoogleSQL reads.
+    """
+    try:
+        return sqlglot.parse_one(sql, read="bigquery")
+    except sqlglot.errors.SqlglotError as error:
+        said = str(error).splitlines()[0]
+        raise Refused(400, "invalidQuery", f"GoogleSQL accepts this and the stand-in cannot: {said}") from None
 
 
 def mentions(tree: exp.Expression, tables: Mapping[str, str]) -> Iterator[tuple[exp.Table, str]]:
@@ -105,7 +116,7 @@ def placed(table: exp.Table, name: str) -> None:
 def translated(
     tree: exp.Expression, parameters: Mapping[str, Parameter], now: Callable[[], str], *, dialect: str = "duckdb"
 ) -> str:
-    """DuckDB's text of a query or an expression."""
+    """DuckDB's text of a query or an expression, which is changed."""
 
     def mended(node: exp.Expression) -> exp.Expression:
         if isinstance(node, exp.Parameter):
@@ -127,4 +138,4 @@ def translated(
             return exp.cast(exp.Literal.string(now()), "TIMESTAMPTZ", dialect="duckdb")
         return node
 
-    return tree.transform(mended).sql(dialect)
+    return tree.transform(mended, copy=False).sql(dialect)

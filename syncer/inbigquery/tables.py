@@ -155,7 +155,8 @@ class Dataset:
         with temporary_folder("syncer-") as folder, calculator(folder) as connection:
             path = f"read_parquet({sql.literal(str(file))}, file_row_number = true)"
             described = connection.sql(f"SELECT * EXCLUDE (file_row_number) FROM {path} LIMIT 0")
-            fields, selected = [], []
+            fields: list[bigquery.SchemaField] = []
+            selected = []
             for number, (name, kind) in enumerate(zip(described.columns, described.types, strict=True)):
                 column = re.sub("[^A-Za-z0-9_]", "_", name)[:200]
                 if column.lower() in {one.name.lower() for one in fields}:

@@ -146,6 +146,7 @@ class Job:
             return
         except NotDue:
             self._waits_for = ""
+            log.info("left_to_another", sync=self._sync.name)
         except SyncerError as error:
             if self._is_shared and isinstance(error, SyncBusy):
                 self._stand_by(error)

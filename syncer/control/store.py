@@ -369,6 +369,8 @@ class Control(Noting):
             result = "failed"
             error = f"The counts do not add up: {counts['planned']} planned, {total} accounted for. {error or ''}"
         with self._writing() as db:
+            if error is not None and plan_id is not None:
+                counts = _recounted(db, plan_id, counts)
             db.execute(
                 "UPDATE run SET finished = ?, result = ?, planned = ?, accepted = ?, rejected = ?, deferred = ?, "
                 "unsent = ?, requests = ?, error = ?, facts = ? WHERE id = ?",
@@ -567,6 +569,17 @@ def _batches(db: Database, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
     """(lo, hi, codes) of a plan's batches; a batch in flight, or that was when a process died, is unknown."""
     for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ?", [plan_id]):
         yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
+
+
+def _recounted(db: Database, plan_id: int, counts: dict[str, int]) -> dict[str, int]:
+    """The counts of a run whose last commit may have arrived although nobody said so: what it remembered was counted
+    as deferred."""
+    codes = b"".join(codes for _, _, codes in _batches(db, plan_id))
+    accepted, rejected = codes.count(Code.ACCEPTED), codes.count(Code.REJECTED)
+    more = accepted - counts["accepted"] + rejected - counts["rejected"]
+    if not 0 < more <= counts["deferred"]:
+        return counts
+    return counts | {"accepted": accepted, "rejected": rejected, "deferred": counts["deferred"] - more}
 
 
 def _close_plan(db: Database, plan_id: int) -> None:

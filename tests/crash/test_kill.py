@@ -127,7 +127,7 @@ class Killer:
         process.kill()
         self.kills[moment] += was_running
         self.standin.drained()
-        until(lambda: self.workplace.holder(self.sync) is None, "the killed process lets go of the sync")
+        self.workplace.outlast(self.sync)
         # The state opens, and knows of the run if it sent anything.
         runs = self.workplace.journal(self.sync)
         has_written = self.standin.received > received

@@ -165,12 +165,11 @@ class Job:
         if newest is None or newest.id == self._own or newest.result == "running":
             # A run that goes on while nobody holds the sync was ended with its process.
             return True
-        if modified is not None:
-            is_whole = newest.result == "done" and not newest.deferred and not newest.unsent
-            if is_whole and newest.facts.get("modified") == modified.isoformat():
-                self._seen = modified
-                return False
+        if modified is not None and newest.facts.get("modified") != modified.isoformat():
             return True
+        if modified is not None and newest.result == "done" and not newest.deferred and not newest.unsent:
+            self._seen = modified
+            return False
         started = datetime.datetime.fromtimestamp(newest.started, datetime.UTC)
         due = schedule.next_run(self._plan, started)
         if due <= datetime.datetime.now(datetime.UTC):

@@ -159,10 +159,8 @@ def test_a_holder_that_wakes_up_too_late(place: Place, way: str) -> None:
     held.set()
     if way == "stopped":
         process.signal(signal.SIGCONT)
-    words = (
-        f"gave no sign of life for {LEASE_SECONDS:g} s" if way == "stopped" else "The control store cannot be reached"
-    )
-    assert_told(process.end(), words)
+    words = {"stopped": f"no sign of life for {LEASE_SECONDS:g} s", "cut off": "The control store cannot be reached"}
+    assert_told(process.end(), words[way])
     assert applied == place.standin.applied
     assert place.is_whole()
     assert ["done", "failed"] == [run.result for run in place.other.journal(SYNC)]

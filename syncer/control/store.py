@@ -185,7 +185,7 @@ class Control(Noting):
             if found is None:
                 return []
             sync_id, base_file = found
-            plans = db.execute("SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
+            plans = db.execute("SELECT id, file FROM plan WHERE sync_id = ? ORDER BY id", [sync_id])
             drop_plans(db, [plan_id for plan_id, _ in plans])
             db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
@@ -207,7 +207,7 @@ class Control(Noting):
         """Files that nothing refers to any more since that long."""
         with self._reading() as db:
             limit = time.time() - older_than_seconds
-            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ?", [limit])]
+            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ? ORDER BY file", [limit])]
 
     def collected(self, files: Iterable[str]) -> None:
         """These garbage files are deleted."""
@@ -567,7 +567,7 @@ def _slots(db: Database, sync_id: int) -> dict[str, int]:
 
 def _batches(db: Database, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
     """(lo, hi, codes) of a plan's batches; a batch in flight, or that was when a process died, is unknown."""
-    for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ?", [plan_id]):
+    for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ? ORDER BY lo", [plan_id]):
         yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
 
 

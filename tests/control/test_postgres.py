@@ -237,6 +237,25 @@ def test_writers_take_turns(postgres: PostgresServer, control: Control, monkeypa
     assert 1 == control.begin_run(SYNC, "{}")
 
 
+def test_a_writer_that_stands_still(where: LocalState, control: Control) -> None:
+    """The server gives up a process that says nothing in the middle of a commit; others wait no longer for it."""
+
+    def stand_still() -> int:
+        with control._writing() as db:
+            db.execute("INSERT INTO sync(name, identity) VALUES (?, '{}')", [SYNC])
+            other = Control.open(where)
+            try:
+                return other.begin_run("memory.others", "{}")
+            finally:
+                other.close()
+
+    with pytest.raises(StateUnreachable, match="silent in the middle of a commit"):
+        stand_still()
+
+    assert control.standing(SYNC).sync_id is None
+    assert 1 == len(control.runs("memory.others"))
+
+
 def test_scrubbing(postgres: PostgresServer, control: Control) -> None:
     """After a scrub no file of a table holds what was in deleted rows."""
     run = control.begin_run(SYNC, "{}")

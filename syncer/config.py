@@ -16,6 +16,7 @@ from syncer import files, mapping_files
 from syncer.config_file import (
     BigQuerySource,
     ConfigFile,
+    DatasetState,
     DeliveredLog,
     Delivery,
     DuckDBSource,
@@ -57,7 +58,7 @@ class Config:
     file: Path
     folder: Path
     source: DuckDBSource | BigQuerySource
-    state: LocalState
+    state: LocalState | DatasetState
     destinations: Mapping[str, Configured]
     syncs: tuple[Sync, ...]
     """Sorted by file, then as they stand in it."""

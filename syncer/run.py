@@ -21,7 +21,7 @@ import structlog
 
 from syncer.brakes import judge, judge_allowance
 from syncer.canonical import Canon, canon
-from syncer.compare import Inputs, calculator, compare, slots_of, temporary_folder
+from syncer.compare import calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import delivered_log, not_logged
@@ -31,10 +31,12 @@ from syncer.errors import NotDue, Problem, StateDamaged, Stopping, SyncBusy, Syn
 from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync, seconds_of
+from syncer.narrowed import Read
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
 from syncer.source import Source
-from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, fold, look_again
+from syncer.state import Inputs, State, look_again
+from syncer.states import states_of
 from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
@@ -123,6 +125,7 @@ class Engine:
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
         self._delivered = delivered_log(config, source)
+        self._states = states_of(config, source)
         self._lock = threading.Lock()
 
     # --- what commands ask for -------------------------------------------------------------------------------
@@ -146,6 +149,10 @@ class Engine:
             gates=self._gates,
         )
         return adapter(name, configured.settings, transport)
+
+    def state(self, sync: str) -> State:
+        """Where a sync's values lie; opens nothing."""
+        return self._states(sync)
 
     def now(self) -> float:
         """Seconds since 1970, by this engine's clock."""
@@ -243,7 +250,7 @@ class Engine:
         options = options or Options()
         sync = prepared.sync
         started = time.monotonic()
-        state = State(self.config.state.path, sync.name)
+        state = self.state(sync.name)
         with self.control().exclusively(sync.name) as control:
             if options.is_due and not options.is_due(control):
                 raise NotDue(f"{sync.name} was run by another process meanwhile.")
@@ -309,7 +316,7 @@ class Engine:
         if options.planner:
             plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
         else:
-            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
+            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only, state)
         canary = canary_of(control, sync, options.digest) if options.continues else None
         refuse_another(plan, canary, options.digest)
         judged = self.judge_alone(plan) if options.planner else self._judge(plan)
@@ -328,6 +335,7 @@ class Engine:
         if not (options.only or options.planner) and plan.gone != inputs.gone:
             # A run that was held saw a source that nobody trusts, so it does not count as one in which rows were gone.
             control.note_gone(sync_id, plan.gone)
+        state.keep(plan.file)
         plan_id = control.begin_plan(
             run_id, sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released,
             approval=decided.approval.id if decided.approval else None, saved=options.saved,
@@ -387,18 +395,26 @@ class Engine:
 
     def everything(self, prepared: Prepared, standing: Standing, file: Path) -> Plan:
         """A plan as if nothing were known, with the slots of a standing: every usable row of the source is new."""
-        return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file, ())
+        return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file)
 
-    def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
-        """Read, map, compare."""
+    def _plan(
+        self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str] = (), state: State | None = None
+    ) -> Plan:
+        """Read, map, compare: with all rows of the source, or those that the state chooses."""
+        canon, limits = prepared.canon, prepared.limits
         with self.placed(prepared.sync):
-            reading = self.source.read(prepared.sync, prepared.sync.columns)
+            if state is None:
+                read = Read(self.source.read(prepared.sync, prepared.sync.columns), inputs)
+            else:
+                read = state.read(self.source, canon, limits, inputs, only)
+        reading = read.reading
         batches = pa.RecordBatchReader.from_batches(reading.batches.schema, self._until_stop(reading.batches))
         try:
             with self.placed(prepared.sync), calculator(file.parent) as connection:
                 plan = compare(
-                    connection, prepared.canon, prepared.limits, batches, inputs, file, only=only, now=self._clock()
-                )
+                    connection, canon, limits, batches, read.inputs, file,
+                    only=only, now=self._clock(), narrowed=read.narrowed,
+                )  # fmt: skip
         finally:
             reading.close()
         plan.bytes_read, plan.price = reading.bytes_read, reading.price
@@ -414,14 +430,14 @@ class Engine:
 
     def _look(self, prepared: Prepared, folder: Path, only: Sequence[str]) -> Plan:
         """A plan without the lock."""
-        state = State(self.config.state.path, prepared.sync.name)
+        state = self.state(prepared.sync.name)
 
         def look() -> Plan:
             control = Control.look(self.config.state)
             try:
                 standing = control.standing(prepared.sync.name) if control else EMPTY
                 inputs = self.inputs(state, control, standing)
-                return self._plan(prepared, inputs, folder / "plan.parquet", only)
+                return self._plan(prepared, inputs, folder / "plan.parquet", only, state)
             finally:
                 if control:
                     control.close()
@@ -498,18 +514,13 @@ class Engine:
 
     def _fold(self, state: State, control: Control, prepared: Prepared) -> None:
         standing = control.standing(state.sync)
-        overlay = sum(len(one.codes) for one in standing.plans)
-        if control.left_behind(state.sync):
-            # A job will tell what became of its records, and it has to find them where they are.
-            return
-        if not standing.plans or (
-            overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
-        ):
+        if control.left_behind(state.sync) or not state.is_to_be_folded(control, standing):
+            # A job that was left behind will tell what became of its records, and it has to find them where they are.
             return
         with calculator(state.folder) as connection:
             inputs = self.inputs(state, control, standing)
             mapped, retired = slots_of(prepared.canon, inputs)
-            fold(state, control, [*mapped, *retired], len(prepared.sync.match), connection)
+            state.fold(control, inputs, [*mapped, *retired], len(prepared.sync.match), connection)
 
 
 def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:

@@ -215,8 +215,12 @@ class Control(Noting):
             db.executemany("DELETE FROM garbage WHERE file = ?", [(file,) for file in files])
 
     def referenced(self, sync: str) -> set[str]:
-        """Every file of this sync that the store names in any way."""
-        with self._reading() as db:
+        """Every file of this sync that the store names in any way.
+
+        Whoever holds the sync may delete what was there before this and is not named; so a holder is asked whether it
+        still is one. Raises LeaseLost.
+        """
+        with self._writing() as db:
             found = db.execute(
                 f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {_ID} "
                 f"UNION ALL SELECT file FROM history WHERE sync_id = {_ID} "

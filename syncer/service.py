@@ -146,6 +146,7 @@ class Job:
             return
         except NotDue:
             self._waits_for = ""
+            log.info("left_to_another", sync=self._sync.name)
         except SyncerError as error:
             if self._is_shared and isinstance(error, SyncBusy):
                 self._stand_by(error)
@@ -164,12 +165,11 @@ class Job:
         if newest is None or newest.id == self._own or newest.result == "running":
             # A run that goes on while nobody holds the sync was ended with its process.
             return True
-        if modified is not None:
-            is_whole = newest.result == "done" and not newest.deferred and not newest.unsent
-            if is_whole and newest.facts.get("modified") == modified.isoformat():
-                self._seen = modified
-                return False
+        if modified is not None and newest.facts.get("modified") != modified.isoformat():
             return True
+        if modified is not None and newest.result == "done" and not newest.deferred and not newest.unsent:
+            self._seen = modified
+            return False
         started = datetime.datetime.fromtimestamp(newest.started, datetime.UTC)
         due = schedule.next_run(self._plan, started)
         if due <= datetime.datetime.now(datetime.UTC):

@@ -108,8 +108,10 @@ class State:
     def clean(self, control: Control, garbage_seconds: float = GARBAGE_SECONDS) -> None:
         """Delete what a killed process left half written, and garbage of that age, which no reader can still need."""
         self.make()
+        # What is there is listed first: a file of a process that has taken the sync over meanwhile is not among it.
+        files = list(self.folder.glob("*.parquet*"))
         known = control.referenced(self.sync)
-        for file in self.folder.glob("*.parquet*"):
+        for file in files:
             if file.name not in known:
                 file.unlink(missing_ok=True)
         self.sweep()

@@ -97,3 +97,9 @@ class Connection(Protocol):
 def row(db: Database, query: str, values: Sequence[Any] = ()) -> Row | None:
     """The first row of a query, if there is one."""
     return next(iter(db.execute(query, values)), None)
+
+
+def number(db: Database, query: str, values: Sequence[Any] = ()) -> int:
+    """The only number that a query answers; 0 when it answers nothing."""
+    found = row(db, query, values)
+    return int(found[0]) if found else 0

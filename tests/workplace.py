@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import psycopg
+import pyarrow as pa
 
 from syncer.config_file import DatasetState, LocalState
 from syncer.control import Control, Run

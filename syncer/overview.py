@@ -11,12 +11,12 @@ from syncer.control import Control
 from syncer.errors import StateDamaged, SyncerError
 from syncer.mapping import Sync
 from syncer.run import Engine
-from syncer.state import State, known, look_again
+from syncer.state import State, look_again
 
 
 def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
     """The document of `status --json`. Raises StateDamaged when the control store cannot be read."""
-    control = Control.look(engine.config.state.path)
+    control = Control.look(engine.config.state)
     try:
         return {"syncs": [_one(engine, sync, control) for sync in syncs]}
     finally:
@@ -25,15 +25,16 @@ def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
 
 
 def _one(engine: Engine, sync: Sync, control: Control | None) -> dict[str, Any]:
-    state = State(engine.config.state.path, sync.name)
+    state = engine.state(sync.name)
     try:
         modified = engine.source.modified(sync)
     except SyncerError:
         # A warehouse out of reach is `check`'s and the next run's business; what is remembered can still be shown.
         modified = None
     count, damage = _known(state, control, len(sync.match))
+    holder = control.holder(sync.name) if control else None
     document = documents.status(
-        sync, control, known=count, holder=state.holder(), next_run=_next_run(engine, sync, control), modified=modified
+        sync, control, known=count, holder=holder, next_run=_next_run(engine, sync, control), modified=modified
     )
     if damage is None:
         return document | {"error": None}
@@ -46,7 +47,7 @@ def _known(state: State, control: Control | None, matches: int) -> tuple[int, st
     if control is None:
         return 0, None
     try:
-        return look_again(lambda: known(state, control, matches)), None
+        return look_again(lambda: state.known(control, matches)), None
     except StateDamaged as error:
         return 0, str(error)
 

@@ -282,7 +282,7 @@ class Adversity:
 
     def _history_is_right(self) -> None:
         for sync in SYNCS:
-            control = Control.look(self.workplace.state)
+            control = Control.look(self.workplace.kept)
             assert control is not None
             files = [str(self.workplace.state / sync / part.file) for part in control.history(sync)]
             control.close()
@@ -298,7 +298,7 @@ class Adversity:
     def _folder_is_right(self) -> None:
         """Nothing half written is left, all that the store names is there, and nobody else may read any of it."""
         for sync in SYNCS:
-            control = Control.look(self.workplace.state)
+            control = Control.look(self.workplace.kept)
             assert control is not None
             named = control.referenced(sync) - set(control.garbage(-1e9))
             control.close()

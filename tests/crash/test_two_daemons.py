@@ -53,7 +53,7 @@ def race(folder: Path, rounds: int) -> Counter[str]:
 
             assert {f"u{i}": (str(i + number),) for i in range(ROWS)} == standin.held("score")
         assert 0 == standin.repeats
-        control = Control.look(workplace.state)
+        control = Control.look(workplace.kept)
         assert control is not None
         runs = control.runs(SYNC, 1_000)
         control.close()

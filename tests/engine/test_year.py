@@ -64,11 +64,10 @@ def _night(number: int, rows: int) -> str:
 
 def _weigh(stage: Stage, spent: float) -> Weight:
     files = [file for file in (stage.folder / "state").rglob("*") if file.is_file()]
-    connection = stage.engine.control()._connection
     return Weight(
         state_bytes=sum(file.stat().st_size for file in files if not file.name.endswith(("-wal", "-shm"))),
         files=len(files),
-        pages=int(connection.pragma("page_count")),
+        pages=(stage.folder / "state" / "control.db").stat().st_size // 4096,
         cpu_seconds=spent,
         memory_kib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     )

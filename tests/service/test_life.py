@@ -108,7 +108,7 @@ def test_a_secret_in_a_file_changes_without_a_restart(town: Town) -> None:
 
 
 def test_what_needs_a_restart_says_so(town: Town, ticking: Face) -> None:
-    """Another address and another place of the state count from the next start on, and are told; the rest counts now."""
+    """Another address and another place of the state count from the next start on; the rest counts now."""
     config = town.folder / "config.toml"
     text = config.read_text().replace('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:1"\nkeep_runs = 10')
     config.write_text(text + '\n[state]\npath = "elsewhere"\n')

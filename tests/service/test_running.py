@@ -117,7 +117,7 @@ def test_a_sync_that_another_process_runs_is_waited_for(town: Town, monkeypatch:
     assert (0, "done") == (process.end().code, ended["state"])
 
 
-@pytest.mark.parametrize("triggers", [100])
+@pytest.mark.parametrize("triggers", [40])
 def test_a_storm_of_triggers_is_a_few_runs(town: Town, triggers: int) -> None:
     """However many triggers come, one run follows the one under way; each trigger is answered, and durable."""
     town.settle(more=LISTEN + NEVER)

@@ -15,9 +15,12 @@ from tests.standins.bigquery.catalog import Refused, Stored
 from tests.standins.bigquery.columns import Column, Schema, described
 from tests.standins.bigquery.execution import Outcome, Warehouse
 from tests.standins.bigquery.limits import Limits
+from tests.standins.bigquery.options import look_at_layout
 from tests.standins.bigquery.translation import Parameter
 
 MIB = 2**20
+SQL_MAX, PARAMETERS_MAX = MIB, 10_000
+"""docs.cloud.google.com/bigquery/quotas#query_jobs."""
 FLOOR = 10 * MIB
 """The least that a query, and each table in it, is billed as."""
 
@@ -174,6 +177,8 @@ class Jobs:
             raise Refused(400, "invalid", f"Invalid value at 'maximumBytesBilled': {cap!r}")
         if query.get("useLegacySql", True):
             raise Refused(400, "invalid", "Legacy SQL is not spoken here.")
+        if len(query["query"]) > SQL_MAX or len(query.get("queryParameters", [])) > PARAMETERS_MAX:
+            raise Refused(400, "invalid", "The query is too large: a million characters and 10,000 parameters at most.")
         is_dry = bool(body["configuration"].get("dryRun"))
         if is_dry:
             self.dry_runs.append(body)
@@ -238,6 +243,7 @@ class Jobs:
         except Refused:
             if how.get("createDisposition") == "CREATE_NEVER":
                 raise
+            look_at_layout(how, fields, self.warehouse.clustering_max)
             stored = self.warehouse.replace(full_name, fields, rows)
             self._shape(stored, how)
             return stored

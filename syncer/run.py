@@ -88,6 +88,8 @@ class Report:
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
     """Sentences about what went wrong beside the run."""
+    expense: dict[str, int | float | str | None] = field(default_factory=dict)
+    """What reading the source came to, as `Plan.expense`; empty where nothing was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +305,8 @@ class Engine:
         if options.planner:
             plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
         else:
-            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
+            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only, run_id)
+        report.expense = plan.expense
         canary = canary_of(control, sync, options.digest) if options.continues else None
         refuse_another(plan, canary, options.digest)
         judged = self.judge_alone(plan) if options.planner else self._judge(plan)
@@ -383,10 +386,12 @@ class Engine:
         """A plan as if nothing were known, with the slots of a standing: every usable row of the source is new."""
         return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file, ())
 
-    def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
+    def _plan(
+        self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str], run: int | None = None
+    ) -> Plan:
         """Read, map, compare."""
         with self.placed(prepared.sync):
-            reading = self.source.read(prepared.sync, prepared.sync.columns)
+            reading = self.source.read(prepared.sync, prepared.sync.columns, run=run)
         batches = pa.RecordBatchReader.from_batches(reading.batches.schema, self._until_stop(reading.batches))
         try:
             with self.placed(prepared.sync), calculator(file.parent) as connection:
@@ -395,7 +400,7 @@ class Engine:
                 )
         finally:
             reading.close()
-        plan.bytes_read, plan.price = reading.bytes_read, reading.price
+        plan.bytes_read, plan.price, plan.currency = reading.bytes_read, reading.price, reading.currency
         plan.is_whole = prepared.limits.whole
         return plan
 
@@ -523,7 +528,14 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
 def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
     undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
-    return {"trigger": options.trigger, **undoes, "rows": plan.rows, "known": plan.known, "counts": plan.counts}
+    return {
+        "trigger": options.trigger,
+        **undoes,
+        "rows": plan.rows,
+        "known": plan.known,
+        "counts": plan.counts,
+        **plan.expense,
+    }
 
 
 def _log_line(report: Report) -> None:
@@ -534,4 +546,5 @@ def _log_line(report: Report) -> None:
         "run", sync=report.sync.name, run=report.run, result=report.result, **counts,
         requests=report.requests, seconds=round(report.seconds, 2), error=report.error,
         holds=[hold.brake for hold in report.holds], released=report.released,
+        bytes_read=report.expense.get("bytes_read"), price=report.expense.get("price"),
     )  # fmt: skip

@@ -17,7 +17,7 @@ class Reading:
     """One read of one sync's rows.
 
     `batches` streams; it may be iterated once, and the reading must be closed, early or at its end. `bytes_read`
-    and `price` (in US dollars) are what the warehouse says that it cost, None where it says nothing; they are
+    and `price` (in `currency`) are what the warehouse says that it cost, None where it says nothing; they are
     final once the batches are. An error of the source ends the batches early, as UserError or ServiceUnavailable;
     who takes them through Arrow's C interface, as DuckDB does, sees only its text.
     """
@@ -25,6 +25,7 @@ class Reading:
     batches: pa.RecordBatchReader
     bytes_read: int | None = None
     price: float | None = None
+    currency: str | None = None
     ending: Callable[[], None] | None = None
     """Ends what feeds the batches (threads, connections): closing an Arrow reader does not reach a generator."""
 
@@ -53,9 +54,16 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
-        """The rows of these columns, after `where`, in any order. Raises UserError as `schema` does."""
+    def read(self, sync: Sync, columns: Sequence[str], *, run: int | None = None) -> Reading:
+        """The rows of these columns, after `where`, in any order. Raises UserError as `schema` does.
+
+        `run` is the run that reads, by which a warehouse can say what each cost; None when none does.
+        """
 
     @abstractmethod
     def modified(self, sync: Sync) -> datetime.datetime | None:
-        """When the rows last changed, aware; None where the warehouse cannot tell. Reads no rows."""
+        """When the rows last changed, aware; None where the warehouse cannot tell. Reads no rows, and costs nothing."""
+
+    def untold(self, sync: Sync) -> str | None:
+        """Why the warehouse can never tell when the sync's rows change, as a sentence; None when it can."""
+        return None

@@ -80,6 +80,8 @@ def _one(sync: Document, console: Console, limit: int) -> None:
         command = f"undo {sync['undoes']}" if sync.get("undoes") else f"sync {words.printable(sync['sync'])}"
         console.print(Text(f"    syncer {command} --release", "bold"))
     console.print(_counts(sync))
+    if spent := words.expense(sync):
+        console.print(Text(f"  read: {spent}", "dim"))
 
 
 def _heading(sync: Document) -> Text:
@@ -241,6 +243,17 @@ def _legend(syncs: Sequence[Document]) -> Text | None:
     return legend or None
 
 
+def _spent(syncs: Sequence[Document]) -> Document:
+    """What reading for all of them came to; a source has one currency."""
+    told = [sync for sync in syncs if sync.get("price") is not None]
+    sizes = [sync["bytes_read"] for sync in syncs if sync.get("bytes_read") is not None]
+    return {
+        "bytes_read": sum(sizes) if sizes else None,
+        "price": sum(sync["price"] for sync in told) if told else None,
+        "currency": told[0].get("currency") if told else None,
+    }
+
+
 def _total(syncs: Sequence[Document]) -> Text:
     """The last line: what all syncs together would do, or that there is nothing to do."""
     if not syncs:
@@ -255,6 +268,8 @@ def _total(syncs: Sequence[Document]) -> Text:
     parts = ", ".join(_parts({**sums, "unchanged": 0})) or "no changes"
     requests = words.counted(sum(sync["requests"] for sync in compared), "request")
     text = Text.assemble((f"Plan of {over}: {parts} · {requests}.", "bold"))
+    if spent := words.expense(_spent(compared)):
+        text.append(f" Read: {spent}.", "dim")
     held = sum(bool(sync.get("holds")) for sync in compared)
     if held:
         text.append(f" {held} held.", "bold red")

@@ -75,7 +75,10 @@ def status(document: Document, console: Console, *, now: datetime.datetime | Non
     if not syncs:
         console.print("No syncs.")
         return
-    table = _table("sync", "state", "last run", ">accepted", ">known", ">parked", "source", "next run")
+    spent = {one["sync"]: words.expense(one.get("last_run") or {}) for one in syncs}
+    # A file costs nothing to read, and then nobody needs the column.
+    read = ["last read"] if any(spent.values()) else []
+    table = _table("sync", "state", "last run", ">accepted", ">known", ">parked", "source", *read, "next run")
     for one in syncs:
         last = one.get("last_run") or {}
         table.add_row(
@@ -86,6 +89,7 @@ def status(document: Document, console: Console, *, now: datetime.datetime | Non
             Text(words.number(one["known"])),
             _amount(one["parked"], "rejected"),
             Text(words.distance(one.get("source_modified"), now) or "unknown"),
+            *(Text(spent[one["sync"]]) for _ in read),
             Text(words.distance(one.get("next_run"), now) or "by hand"),
         )
     console.print(table)

@@ -70,7 +70,7 @@ class Warehouse(Source):
         with self._lock:
             return self._rows.sql("SELECT * FROM people LIMIT 0").to_arrow_table().schema
 
-    def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
+    def read(self, sync: Sync, columns: Sequence[str], *, run: int | None = None) -> Reading:
         chosen = ", ".join(sql.name(column) for column in columns)
         with self._lock:
             return Reading(self._rows.sql(f"SELECT {chosen} FROM people").to_arrow_table().to_reader())

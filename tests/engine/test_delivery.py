@@ -329,7 +329,7 @@ def test_a_stop_while_the_source_is_read(stage: Stage) -> None:
     """A long read does not keep a process that is to stop; the run is told as failed, and nothing was planned."""
     read = stage.engine.source.read
 
-    def slow(sync: Sync, columns: Sequence[str]) -> Reading:
+    def slow(sync: Sync, columns: Sequence[str], **_: Any) -> Reading:
         stage.stop.set()
         return read(sync, columns)
 
@@ -348,7 +348,7 @@ def test_a_source_that_breaks_while_it_is_read(stage: Stage) -> None:
     """The source's own sentence is the run's, and the next run goes on."""
     read = stage.engine.source.read
 
-    def broken(sync: Sync, columns: Sequence[str]) -> Reading:
+    def broken(sync: Sync, columns: Sequence[str], **_: Any) -> Reading:
         reading = read(sync, columns)
 
         def batches() -> Iterator[Any]:

@@ -60,6 +60,8 @@ class Switches:
     hidden_polls: int = 0
     """For how many questions a job that exists is not found."""
     bytes_processed: int = 20 * MIB
+    bytes_estimated: int | None = None
+    """What a dry run says, where it is not what will be processed."""
     rows_claimed: int | None = None
     """What a table says instead of its number of rows."""
 
@@ -129,6 +131,11 @@ class BigQueryStandIn(StandIn):
                 return Answer(200, self._results(job_id, self._job(project, job_id, request)))
         raise Refused(404, "notFound", f"no such method: {request.method} {request.path}")
 
+    @property
+    def _estimate(self) -> int:
+        told = self.switches.bytes_estimated
+        return self.switches.bytes_processed if told is None else told
+
     def _table(self, full_name: str) -> dict[str, Any]:
         self._permit("bigquery.tables.get", f"Table {full_name}")
         stored = self.warehouse.find(full_name)
@@ -188,8 +195,12 @@ class BigQueryStandIn(StandIn):
         if configuration.get("dryRun"):
             self.dry_runs.append(body)
             fields, kind = self.warehouse.analyse(query["query"])
-            statistics = {"schema": {"fields": fields}, "statementType": kind}
-            return Answer(200, self._shown(body, "DONE", self.switches.bytes_processed, statistics))
+            tables = [
+                {"projectId": one.project, "datasetId": one.dataset, "tableId": one.name}
+                for one in self.warehouse.referenced(query["query"])
+            ]
+            statistics = {"schema": {"fields": fields}, "statementType": kind, "referencedTables": tables}
+            return Answer(200, self._shown(body, "DONE", self._estimate, statistics))
         job_id = reference.get("jobId", "")
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,1024}", job_id):
             raise Refused(400, "invalid", f"Invalid job ID {job_id!r}.")

@@ -78,6 +78,7 @@ class Warehouse:
         self.tables: dict[str, Stored] = {}
         self.datasets: set[str] = set()
         """Those that are there without a table in them."""
+        self._views: dict[str, str] = {}
         self._lock = threading.RLock()
         self._connection = duckdb.connect(":memory:")
         self._connection.execute("SET TimeZone = 'UTC'")
@@ -133,6 +134,7 @@ class Warehouse:
         stored = Stored(self.project, dataset, table, fields, result.slice(0, 0), "VIEW")
         with self._lock:
             self.tables[stored.full_name] = stored
+            self._views[stored.full_name] = sql
             self._connection.execute(f'CREATE OR REPLACE VIEW "{stored.full_name}" AS {_rewritten(sql)}')
         return stored
 
@@ -155,6 +157,15 @@ class Warehouse:
             return [], kind
         empty = self._execute(f"SELECT * FROM (\n{_rewritten(sql)}\n) LIMIT 0", shift=1)
         return [field_of(column) for column in empty.schema], "SELECT"
+
+    def referenced(self, sql: str) -> list[Stored]:
+        """The tables behind a statement, also those behind its views."""
+        found: dict[str, Stored] = {}
+        for stored in list(self.tables.values()):
+            if re.search(rf"\b{stored.dataset}\W+{stored.name}\b", sql):
+                behind = self.referenced(self._views[stored.full_name]) if stored.kind == "VIEW" else [stored]
+                found |= {one.full_name: one for one in behind}
+        return list(found.values())
 
     def run(self, sql: str) -> pa.Table:
         """The rows, in the Arrow types that BigQuery would send. Raises Refused."""

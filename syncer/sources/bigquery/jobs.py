@@ -25,7 +25,8 @@ def label(text: str) -> str:
 
 
 class Jobs:
-    """The query jobs of one read."""
+    """The query jobs of one read. Each has the labels `syncer-sync` and `syncer-run`, so that the warehouse's own list
+    of jobs says what each sync, and each run, cost; what no run of the journal reads has the run `none`."""
 
     def __init__(
         self,
@@ -35,15 +36,16 @@ class Jobs:
         bytes_billed_max: int,
         timeout: float,
         patience: Patience,
+        run: int | None = None,
     ) -> None:
         self._client = client
-        self._labels = {"app": "syncer", "sync": label(sync)}
+        self._labels = {"syncer-sync": label(sync), "syncer-run": "none" if run is None else str(run)}
         self._bytes_billed_max = bytes_billed_max
         self._timeout = timeout
         self._patience = patience
         started = datetime.datetime.now(datetime.UTC)
-        run = f"{started:%Y%m%dT%H%M%S}{secrets.token_hex(4)}"
-        self._id = f"{re.sub('[^A-Za-z0-9_-]', '-', sync)}_{run}"
+        read = f"{started:%Y%m%dT%H%M%S}{secrets.token_hex(4)}"
+        self._id = f"{re.sub('[^A-Za-z0-9_-]', '-', sync)}_{read}"
 
     def analyse(self, sql: str) -> bigquery.QueryJob:
         """What the query would return and read; costs nothing and reads no row."""

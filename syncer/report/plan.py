@@ -243,17 +243,6 @@ def _legend(syncs: Sequence[Document]) -> Text | None:
     return legend or None
 
 
-def _spent(syncs: Sequence[Document]) -> Document:
-    """What reading for all of them came to; a source has one currency."""
-    told = [sync for sync in syncs if sync.get("price") is not None]
-    sizes = [sync["bytes_read"] for sync in syncs if sync.get("bytes_read") is not None]
-    return {
-        "bytes_read": sum(sizes) if sizes else None,
-        "price": sum(sync["price"] for sync in told) if told else None,
-        "currency": told[0].get("currency") if told else None,
-    }
-
-
 def _total(syncs: Sequence[Document]) -> Text:
     """The last line: what all syncs together would do, or that there is nothing to do."""
     if not syncs:
@@ -262,14 +251,16 @@ def _total(syncs: Sequence[Document]) -> Text:
     counts = [_told(sync) for sync in compared]
     sums = {kind: sum(one.get(kind, 0) for one in counts) for kind in COUNTS}
     over = words.counted(len(syncs), "sync")
+    spent = words.expense(words.together(compared))
+    read = Text(f" Read: {spent}." if spent else "", "dim")
     if not any(sums[kind] for kind in PLANNED) and len(compared) == len(syncs):
         rows = words.counted(sum(sync["rows"] for sync in compared), "row")
-        return Text(f"No changes. {rows} of {over} were compared with what the destinations last accepted.", "bold")
+        nothing = f"No changes. {rows} of {over} were compared with what the destinations last accepted."
+        return Text.assemble((nothing, "bold"), read)
     parts = ", ".join(_parts({**sums, "unchanged": 0})) or "no changes"
     requests = words.counted(sum(sync["requests"] for sync in compared), "request")
     text = Text.assemble((f"Plan of {over}: {parts} · {requests}.", "bold"))
-    if spent := words.expense(_spent(compared)):
-        text.append(f" Read: {spent}.", "dim")
+    text.append_text(read)
     held = sum(bool(sync.get("holds")) for sync in compared)
     if held:
         text.append(f" {held} held.", "bold red")

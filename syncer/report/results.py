@@ -75,10 +75,7 @@ def status(document: Document, console: Console, *, now: datetime.datetime | Non
     if not syncs:
         console.print("No syncs.")
         return
-    spent = {one["sync"]: words.expense(one.get("last_run") or {}) for one in syncs}
-    # A file costs nothing to read, and then nobody needs the column.
-    read = ["last read"] if any(spent.values()) else []
-    table = _table("sync", "state", "last run", ">accepted", ">known", ">parked", "source", *read, "next run")
+    table = _table("sync", "state", "last run", ">accepted", ">known", ">parked", "source", "next run")
     for one in syncs:
         last = one.get("last_run") or {}
         table.add_row(
@@ -89,12 +86,27 @@ def status(document: Document, console: Console, *, now: datetime.datetime | Non
             Text(words.number(one["known"])),
             _amount(one["parked"], "rejected"),
             Text(words.distance(one.get("source_modified"), now) or "unknown"),
-            *(Text(spent[one["sync"]]) for _ in read),
             Text(words.distance(one.get("next_run"), now) or "by hand"),
         )
     console.print(table)
+    _spent({one["sync"]: one.get("last_run") or {} for one in syncs}, console)
     for one in syncs:
         _standing(one, console)
+
+
+def _spent(runs: Mapping[str, Document], console: Console) -> None:
+    """What the last run of each sync read, where the source is one that tells; a file costs nothing."""
+    told = {name: spent for name, run in runs.items() if (spent := words.expense(run))}
+    if not told:
+        return
+    console.print()
+    table = _table("sync", "the last run read")
+    for name, spent in told.items():
+        table.add_row(_name(name), Text(spent))
+    if len(told) > 1:
+        table.add_section()
+        table.add_row(Text("together"), Text(words.expense(words.together(list(runs.values())))))
+    console.print(table)
 
 
 def _standing(one: Document, console: Console) -> None:

@@ -11,7 +11,7 @@ import datetime
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -105,6 +105,17 @@ def expense(document: Mapping[str, Any]) -> str:
     elif price is not None:
         parts.append("no query billed")
     return ", ".join(parts)
+
+
+def together(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of several, for `expense`; all of them are of one source, which has one currency."""
+    priced = [one for one in documents if one.get("price") is not None]
+    sizes = [one["bytes_read"] for one in documents if one.get("bytes_read") is not None]
+    return {
+        "bytes_read": sum(sizes) if sizes else None,
+        "price": sum(one["price"] for one in priced) if priced else None,
+        "currency": priced[0].get("currency") if priced else None,
+    }
 
 
 def moment(given: str | None) -> datetime.datetime | None:

@@ -1,0 +1,202 @@
+"""Whole runs whose source is BigQuery: what its types mean at a destination, what a run cost, and idle nights."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import io
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from syncer import documents, report, schedule
+from syncer.service import scheduler_of
+from tests.engine.stage import Stage, field
+from tests.sources.test_bigquery import BigQueryHere, here
+from tests.standins.bigquery import MIB
+from tests.workplace import until
+
+__all__ = ["here"]
+
+CHANGED = datetime.datetime(2026, 11, 1, 5, tzinfo=datetime.UTC)
+"""When the stand-in's tables were first written."""
+QUERY = "SELECT user_id, score FROM activation.users"
+
+
+@pytest.fixture
+def stage(here: BigQueryHere, tmp_path: Path) -> Iterator[Stage]:
+    """A world whose source is the stand-in, read by Google's own clients."""
+    with Stage(tmp_path, source=here.source()) as made:
+        made.map(field("score"), source="activation.users")
+        made.now = (CHANGED + datetime.timedelta(hours=1)).timestamp()
+        yield made
+
+
+TYPES = (
+    ("STRING", pa.string(), "é", "é"),
+    ("JSON", pa.string(), '{"a":1}', '{"a":1}'),
+    ("INTEGER", pa.int64(), 2**53 + 1, 2**53 + 1),
+    ("FLOAT", pa.float64(), 41.5, 41.5),
+    ("NUMERIC", pa.decimal128(38, 9), Decimal("1.500000001"), 1.500000001),
+    ("BIGNUMERIC", pa.decimal256(76, 38), Decimal("72.25"), 72.25),
+    ("BIGNUMERIC", pa.decimal256(76, 38), Decimal("1e-30"), 1e-30),
+    ("BIGNUMERIC", pa.decimal256(76, 38), Decimal(0), 0.0),
+    ("BOOLEAN", pa.bool_(), True, True),
+    ("DATE", pa.date32(), datetime.date(2026, 11, 22), datetime.date(2026, 11, 22)),
+    ("TIME", pa.time64("us"), datetime.time(1, 2, 3), "01:02:03"),
+    (
+        "DATETIME",
+        pa.timestamp("us"),
+        datetime.datetime(2026, 11, 22, 1, 2, 3),  # noqa: DTZ001 - DATETIME has no zone; it is taken as UTC.
+        datetime.datetime(2026, 11, 22, 1, 2, 3, tzinfo=datetime.UTC),
+    ),
+    (
+        "TIMESTAMP",
+        pa.timestamp("us", tz="UTC"),
+        datetime.datetime(2026, 11, 22, 1, 2, 3, tzinfo=datetime.UTC),
+        datetime.datetime(2026, 11, 22, 1, 2, 3, tzinfo=datetime.UTC),
+    ),
+)
+
+
+def test_every_type_has_its_meaning_at_the_destination(here: BigQueryHere, stage: Stage) -> None:
+    """Each type of BigQuery arrives as the text, number, boolean, date or instant that it means; null is null."""
+    columns = {f"c{number}": (kind, arrow, value) for number, (kind, arrow, value, _) in enumerate(TYPES)}
+    fields = [{"name": "user_id", "type": "STRING"}]
+    fields += [{"name": name, "type": kind, "mode": "NULLABLE"} for name, (kind, _, _) in columns.items()]
+    rows = {"user_id": pa.array(["a", "b"])}
+    rows |= {name: pa.array([value, None], arrow) for name, (_, arrow, value) in columns.items()}
+    here.warehouse.put("activation.users", pa.table(rows), fields)
+    stage.map(*(field(name) for name in columns))
+
+    stage.run()
+
+    assert {"a": {name: TYPES[number][3] for number, name in enumerate(columns)}} == stage.sent
+    assert 0 == stage.run().delivered.planned
+
+
+def test_large_numbers_that_identify_stay_exact(here: BigQueryHere, stage: Stage) -> None:
+    """A BIGNUMERIC is no double when it is a key, a match or a text: 30 digits stay 30 digits, and zero is 0."""
+    numbers = [Decimal(10**29 + 1), Decimal(10**29 + 2), Decimal(0), Decimal("7.50")]
+    columns = {name: pa.array(numbers, pa.decimal256(76, 38)) for name in ("user_id", "score")}
+    here.warehouse.put("activation.users", pa.table(columns | {"note": ["never read"] * len(numbers)}))
+    stage.map(field("score", type="text"))
+
+    stage.run()
+
+    texts = [f"1{'0' * 28}1", f"1{'0' * 28}2", "0", "7.5"]
+    assert {text: {"score": text} for text in texts} == stage.sent
+
+
+def test_a_run_is_named_in_the_jobs_that_it_makes(here: BigQueryHere, stage: Stage) -> None:
+    """The job of a run has its sync and its number in the journal as labels, so its cost can be found there."""
+    here.users(10)
+    stage.map(source=None, query=QUERY)
+
+    run = stage.run().run
+
+    ((_, job),) = here.rest.jobs.items()
+    assert {"syncer-sync": "memory_people", "syncer-run": str(run)} == job.body["configuration"]["labels"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"source": None, "query": QUERY}, {"bytes_read": 20 * MIB, "price": 20 * 6.25 / 2**20, "currency": "USD"}),
+        ({}, {"bytes_read": 210, "price": 0.0, "currency": "USD"}),
+    ],
+)
+def test_documents_have_what_reading_came_to(
+    here: BigQueryHere, stage: Stage, options: dict[str, Any], told: dict[str, Any]
+) -> None:
+    """Plan, run and status have the bytes that were read, and the price of those that a query billed."""
+    here.users(10)
+    stage.map(**options)
+
+    plan = stage.plan().document
+    run = documents.sync(stage.run())
+    control = stage.engine.control()
+    status = documents.status(stage.sync, control, known=0, holder=None, next_run=None, modified=None)
+
+    for document in (plan, run, status["last_run"]):
+        assert told == {name: document[name] for name in told}
+
+
+@pytest.mark.parametrize("options", [{}, {"source": "activation.all"}, {"source": None, "query": QUERY}])
+def test_a_source_that_did_not_change_for_too_long_holds_the_run(
+    here: BigQueryHere, stage: Stage, options: dict[str, Any]
+) -> None:
+    """`max_age` counts from the table's own time of change, or that of the tables behind a view or query."""
+    here.users(10)
+    here.warehouse.view("activation.all", "SELECT * FROM activation.users")
+    stage.map(**options)
+    fresh = stage.plan().brakes
+    stage.now = (CHANGED + datetime.timedelta(hours=37)).timestamp()
+
+    assert ([], ["max_age"]) == (fresh, stage.plan().brakes)
+
+
+def test_people_are_told_bytes_and_price(here: BigQueryHere, stage: Stage) -> None:
+    """`diff` says what reading came to, of each sync and of all; `status` says it of the last run."""
+    here.users(10)
+    here.rest.switches.bytes_processed = 2**31
+    stage.map(source=None, query=QUERY)
+
+    diff = _printed(report.diff, stage.plan().document)
+    stage.run()
+    control = stage.engine.control()
+    status = _printed(
+        report.status,
+        documents.status(stage.sync, control, known=10, holder=None, next_run=None, modified=None) | {"error": None},
+    )
+
+    assert "  read: 2.1 GB, 0.01 USD" in diff.splitlines()
+    assert "Read: 2.1 GB, 0.01 USD. Nothing was sent." in diff
+    assert ["memory.people", "2.1 GB, 0.01 USD"] == status.splitlines()[-1].strip().split("  ")
+
+
+def _printed(render: Any, document: dict[str, Any]) -> str:
+    paper = io.StringIO()
+    render({"syncs": [document]}, report.console(paper))
+    return paper.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"source": "activation.all"}, {"source": None, "query": QUERY}])
+def test_an_idle_daemon_asks_for_metadata_and_nothing_else(
+    here: BigQueryHere, stage: Stage, options: dict[str, Any]
+) -> None:
+    """With `when = "source changed"`, polls of a source at rest query and read nothing; a change makes one run."""
+    here.users(10)
+    here.warehouse.view("activation.all", "SELECT * FROM activation.users")
+    stage.map(**options)
+    # The shortest `every` that a file may hold is too long for a test.
+    often = schedule.Schedule.model_construct(when="source changed", every="0.02s", cron=None, timezone="UTC")
+    engine = stage.engine
+    engine.config = dataclasses.replace(engine.config, syncs=(stage.sync,), schedule=often)
+    metadata = "GET /bigquery/v2/projects/acme/datasets/activation/tables/"
+
+    def runs() -> int:
+        return len(engine.control().runs("memory.people", 99))
+
+    scheduler = scheduler_of(engine)
+    scheduler.start()
+    try:
+        until(lambda: runs() == 1 and stage.arrived, "the first run")
+        until(lambda: engine.control().runs("memory.people", 1)[0].result == "done", "its end")
+        before = (len(here.rest.jobs), len(here.storage.sessions), len(here.rest.dry_runs))
+        first = len(here.paths)
+        until(lambda: len(here.paths) > first + 20, "twenty polls")
+        polls = here.paths[first:]
+        after = (len(here.rest.jobs), len(here.storage.sessions), len(here.rest.dry_runs))
+        here.users(11)
+        until(lambda: runs() == 2, "a run after the change")
+    finally:
+        stage.stop.set()
+        scheduler.shutdown(wait=True)
+
+    assert before == after
+    assert [] == [path for path in polls if not path.startswith(metadata)]

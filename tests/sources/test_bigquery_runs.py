@@ -13,12 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from destinations.standins.customerio import CustomerioStandIn
+from destinations.standins.server import Server
 from syncer import documents, report, schedule
 from syncer.service import scheduler_of
 from tests.engine.stage import Stage, field
 from tests.sources.test_bigquery import BigQueryHere, here
 from tests.standins.bigquery import MIB
-from tests.workplace import until
+from tests.workplace import Workplace, until
 
 __all__ = ["here"]
 
@@ -157,6 +159,36 @@ def test_people_are_told_bytes_and_price(here: BigQueryHere, stage: Stage) -> No
     assert "  read: 2.1 GB, 0.01 USD" in diff.splitlines()
     assert "Read: 2.1 GB, 0.01 USD. Nothing was sent." in diff
     assert ["memory.people", "2.1 GB, 0.01 USD"] == status.splitlines()[-1].strip().split("  ")
+
+
+def test_check_tells_of_a_change_that_can_never_be_seen(here: BigQueryHere, tmp_path: Path) -> None:
+    """A sync that is to run when its source changed, of which BigQuery says nothing, is a problem with its place."""
+    here.warehouse.put("activation.sheet", pa.table({"user_id": ["a"], "score": [1.0]}), kind="EXTERNAL")
+    shop, customerio = Workplace(tmp_path), CustomerioStandIn()
+    mapping = """[[sync]]
+name = "people"
+source = "activation.sheet"
+key = "user_id"
+object = "person"
+match = { id = "user_id" }
+schedule = "source changed"
+fields = { score = "score" }
+"""
+    with Server({"/customerio": customerio}):
+        shop.write({"customerio": customerio.settings()}, {"customerio": mapping})
+        file = shop.folder / "config.toml"
+        here_is = f'{here.rest.settings()}storage_endpoint = "{here.storage.url}"\n'
+        file.write_text(file.read_text().replace('type = "duckdb"\npath = "warehouse.duckdb"\n', here_is))
+        checked = shop.run("check", "--json")
+
+    (problem,) = checked.json["problems"]
+    assert 1 == checked.code
+    assert "mappings/customerio.toml:5" in problem["place"]
+    assert (
+        "It cannot be told when activation.sheet changes: activation.sheet is of the kind external, and BigQuery does "
+        'not say when its rows change. With `when = "source changed"` it would be read at every look; write `every` or '
+        "`cron` for this sync."
+    ) == problem["sentence"]
 
 
 def _printed(render: Any, document: dict[str, Any]) -> str:

@@ -48,7 +48,7 @@ check: lint types test  ## All of the above.
 soak: .venv/.tests  ## The long endurance runs: hundreds of kills, thousands of random histories.
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow --timeout 7200
 
-bench: .venv/.installed  ## Measure, as ratios within one run.
+bench: .venv/.tests  ## Measure, as ratios within one run.
 	$(BIN)/python -m benchmarks --page docs/performance.md
 
 clean:  ## Remove what was made here, except demo/.

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import requests
+from benchmarks import reading, requests
 
 RESULTS = Path(__file__).parent / "results"
 MARK = "<!-- figures -->"
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the comparison")
     parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
     parser.add_argument("--changes", type=int, default=100_000, help="changes whose requests are counted")
+    parser.add_argument("--read", type=int, default=100_000, help="rows read from a stand-in of BigQuery by pages")
     parser.add_argument("--entries", type=int, default=10_000_000, help="entries of the history")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json")
     parser.add_argument("--page", type=Path, help=f"a page whose text after {MARK!r} is replaced by the tables")
@@ -41,6 +42,7 @@ def main() -> None:
             for kind in ("customerio", "salesforce")
         }
         figures["requests"] = {name: _child("requests", name, folder, options.changes) for name in requests.CASES}
+        figures["reading"] = {way: _child("reading", way, folder, options.read) for way in reading.WAYS}
         figures["history"] = {
             "note": _child("history", "note", folder),
             "life": _child("history", "life", folder, options.entries),
@@ -79,6 +81,10 @@ def child(words: list[str]) -> None:
         print(json.dumps(deliver.with_standin(kind, way, small, int(records))))
     elif what == "requests":
         print(json.dumps(requests.used(rest[0], Path(rest[1]), int(rest[2]))))
+    elif what == "reading":
+        print(json.dumps(reading.read(rest[0], Path(rest[1]), int(rest[2]))))
+    elif what == "serve-bigquery":
+        reading.serve(rest[0], Path(rest[1]), Path(rest[2]))
     elif what == "serve":
         deliver.serve(rest[0], Path(rest[1]))
 
@@ -138,6 +144,7 @@ def _table(figures: dict[str, Any]) -> str:
                 f"| {one['requests']} | {one['records_per_second']:,.0f} | {ratio:.2f} |"
             )
     lines += ["", "Requests of a first run, counted by the stand-in:", "", *requests.table(figures["requests"])]
+    lines += ["", "Reading 16 columns and a key from a stand-in of BigQuery:", "", *reading.table(figures["reading"])]
     lines += ["", *_history(figures["history"])]
     machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
     return "\n".join([*lines, "", f"Measured on: {machine}."])

@@ -28,17 +28,14 @@ def serve(way: str, warehouse: Path, told: Path) -> None:
     import pyarrow as pa
 
     from destinations.standins.server import Server
-    from tests.standins.bigquery import BigQueryStandIn
-    from tests.standins.bigquery_storage import Storage
-    from tests.standins.bigquery_warehouse import Stored, field_of
+    from tests.standins.bigquery import BigQueryStandIn, Storage
 
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         once = connection.sql("SELECT * FROM first").to_arrow_table()
     rows = pa.concat_tables([once] * WAYS[way])
     rest = BigQueryStandIn()
-    stored = Stored(rest.warehouse.project, "activation", "users", [field_of(one) for one in rows.schema], rows)
-    rest.warehouse.tables[stored.full_name] = stored
+    rest.warehouse.put("activation.users", rows)
     with Storage(rest.warehouse) as storage, Server({"": rest}):
         storage.batch_rows = 10_000
         storage.denied = DENIED if way == "pages" else None

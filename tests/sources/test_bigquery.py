@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import gc
-import json
 import random
 import threading
 from collections.abc import Iterator
@@ -16,10 +15,8 @@ import grpc
 import pyarrow as pa
 import pytest
 import structlog
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from destinations.standins.server import Answer, Server
+from destinations.standins.server import Server
 from syncer.config_file import BigQuerySource
 from syncer.errors import ServiceUnavailable, UserError
 from syncer.mapping import Brakes, Field, Sync
@@ -673,10 +670,12 @@ class TestModified:
         assert ["GET /bigquery/v2/projects/acme/datasets/activation/tables/users"] * 2 == here.paths
 
     def test_a_view_or_query_is_as_new_as_the_newest_table_behind_it(self, here: BigQueryHere) -> None:
-        """What lies behind is named by one dry run each; after it only metadata is asked for, and nothing is read."""
+        """What lies behind, also behind views of views, is named by one dry run each; after it only metadata is asked
+        for, and nothing is read."""
         here.users(10)
         here.warehouse.put("activation.accounts", users(3))
-        both = "SELECT * FROM activation.users UNION ALL SELECT * FROM activation.accounts"
+        here.warehouse.view("activation.active", "SELECT * FROM activation.users WHERE is_active")
+        both = "SELECT * FROM activation.active UNION ALL SELECT * FROM activation.accounts"
         here.warehouse.view("activation.both", both)
         ones = (sync("activation.both", name="salesforce.leads"), query(both))
         source = here.source()
@@ -822,69 +821,3 @@ class TestSentences:
     def test_a_name_without_a_dataset(self, here: BigQueryHere) -> None:
         """A table's name needs its dataset."""
         assert "Write DATASET.TABLE" in refused(here.source(), sync("users"))
-
-
-class TestCredentials:
-    def test_none(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """Without credentials the sentence names the three ways to give some."""
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
-        monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-        monkeypatch.setenv("NO_GCE_CHECK", "true")
-
-        sentence = refused(BigQuery(settings(), patience=PATIENCE), sync())
-
-        assert sentence.startswith("source.credentials: No credentials of Google were found. Run `gcloud auth")
-
-    def test_a_key_file_that_is_none(self, tmp_path: Path) -> None:
-        """A key file that is missing or damaged is told by its path, and never quoted."""
-        damaged = tmp_path / "key.json"
-        damaged.write_text('{"private_key": "secret"}')
-
-        for path in (damaged, tmp_path / "nothing.json"):
-            sentence = refused(BigQuery(settings(credentials=path), patience=PATIENCE), sync())
-
-            assert f"source.credentials: {path} is not a readable key file" in sentence
-            assert "secret" not in sentence
-
-    @pytest.mark.parametrize(
-        ("impersonate", "said"),
-        [(None, "Google refuses these credentials."), ("sync@acme.test", "Service Account Token Creator")],
-    )
-    def test_credentials_that_google_refuses(
-        self, here: BigQueryHere, tmp_path: Path, impersonate: str | None, said: str
-    ) -> None:
-        """A key that Google's login refuses is told with what to do, and so is one that may not impersonate."""
-        here.rest.trouble("status", times=None, answer=Answer(400, {"error": "invalid_grant"}))
-        chosen = settings(credentials=key_file(tmp_path, here.rest.url), impersonate=impersonate)
-
-        assert said in refused(BigQuery(chosen, patience=PATIENCE), sync())
-
-    def test_a_login_service_that_is_out_of_reach(self, here: BigQueryHere, tmp_path: Path) -> None:
-        """When the login cannot be reached, nothing is wrong with the settings."""
-        here.rest.trouble("close", times=None)
-        hurried = Patience(repeat_seconds=0.2, wait_first_seconds=0.01, wait_max_seconds=0.02)
-        chosen = settings(credentials=key_file(tmp_path, here.rest.url))
-
-        with pytest.raises(ServiceUnavailable, match="login service cannot be reached"):
-            BigQuery(chosen, patience=hurried).schema(sync())
-
-
-def key_file(folder: Path, url: str) -> Path:
-    """A service account's key that logs in at the stand-in."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    path = folder / "key.json"
-    path.write_text(
-        json.dumps(
-            {
-                "type": "service_account",
-                "client_email": "reader@acme.test",
-                "private_key": text,
-                "private_key_id": "1",
-                "token_uri": f"{url}/token",
-            }
-        )
-    )
-    return path

@@ -16,6 +16,7 @@ import pytest
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Server
 from syncer import documents, report, schedule
+from syncer.errors import UserError
 from syncer.service import scheduler_of
 from tests.engine.stage import HOUR, Stage, field
 from tests.sources.test_bigquery import BigQueryHere, here
@@ -75,6 +76,16 @@ def test_every_type_has_its_meaning_at_the_destination(here: BigQueryHere, stage
 
     assert {"a": {name: TYPES[number][3] for number, name in enumerate(columns)}} == stage.sent
     assert 0 == stage.run().delivered.planned
+
+
+def test_bytes_are_refused_with_what_to_write(here: BigQueryHere, stage: Stage) -> None:
+    """A field holds no BYTES, and the sentence names the column and the way out, before a row is read."""
+    here.warehouse.put("activation.users", pa.table({"user_id": ["a"], "score": [b"x"]}))
+
+    with pytest.raises(UserError, match=r"column score has the type binary.*make a text or a number of it in SQL"):
+        stage.prepare()
+
+    assert [] == here.storage.sessions
 
 
 def test_large_numbers_that_identify_stay_exact(here: BigQueryHere, stage: Stage) -> None:

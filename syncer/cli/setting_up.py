@@ -101,10 +101,10 @@ def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) ->
 
 def _check_polling(engine: Engine, sync: Sync) -> list[Problem]:
     """A sync that waits for a change of its source, which can never be seen."""
-    from syncer import schedule
     from syncer.errors import Problem
+    from syncer.overview import schedule_of
 
-    plan = schedule.parse(sync.schedule) if sync.schedule else engine.config.schedule
+    plan = schedule_of(engine, sync)
     untold = engine.source.untold(sync) if plan.when else None
     if untold is None:
         return []

@@ -15,9 +15,11 @@ import pytest
 
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Server
-from syncer import documents, report, schedule
+from syncer import documents, report
 from syncer.errors import UserError
-from syncer.service import scheduler_of
+from syncer.overview import overview
+from syncer.schedule import Schedule
+from syncer.service import Daemon
 from tests.engine.stage import HOUR, Stage, field
 from tests.sources.test_bigquery import BigQueryHere, here
 from tests.workplace import Workplace, until
@@ -128,8 +130,7 @@ def test_documents_have_what_reading_came_to(
 
     plan = stage.plan().document
     run = documents.sync(stage.run())
-    control = stage.engine.control()
-    status = documents.status(stage.sync, control, known=0, holder=None, next_run=None, modified=None)
+    (status,) = overview(stage.engine, [stage.sync])["syncs"]
 
     for document in (plan, run, status["last_run"]):
         assert told == {name: document[name] for name in told}
@@ -157,11 +158,7 @@ def test_people_are_told_bytes_and_price(here: BigQueryHere, stage: Stage) -> No
 
     diff = _printed(report.diff, stage.plan().document)
     stage.run()
-    control = stage.engine.control()
-    status = _printed(
-        report.status,
-        documents.status(stage.sync, control, known=10, holder=None, next_run=None, modified=None) | {"error": None},
-    )
+    status = _printed(report.status, *overview(stage.engine, [stage.sync])["syncs"])
 
     assert "  read: 2.1 GB, 0.01 USD" in diff.splitlines()
     assert "Read: 2.1 GB, 0.01 USD. Nothing was sent." in diff
@@ -212,30 +209,36 @@ def test_an_idle_daemon_asks_for_metadata_and_nothing_else(
     here.users(10)
     here.warehouse.view("activation.all", "SELECT * FROM activation.users")
     stage.map(**options)
-    # The shortest `every` that a file may hold is too long for a test.
-    often = schedule.Schedule.model_construct(when="source changed", every="0.02s", cron=None, timezone="UTC")
     engine = stage.engine
-    engine.config = dataclasses.replace(engine.config, syncs=(stage.sync,), schedule=often)
+    engine.config = dataclasses.replace(
+        engine.config, syncs=(stage.sync,), schedule=Schedule(when="source changed", every="5m")
+    )
+    daemon = Daemon(engine, lambda: engine.config)
     metadata = "GET /bigquery/v2/projects/acme/datasets/activation/tables/"
 
-    def runs() -> int:
+    def ticks(number: int) -> int:
+        """How many runs there are after so many times ten minutes."""
+        for _ in range(number):
+            stage.now += 600
+            daemon.tick()
+            until(daemon.desk.is_idle, "the end of what was due")
         return len(engine.control().runs("memory.people", 99))
 
-    scheduler = scheduler_of(engine)
-    scheduler.start()
+    daemon.desk.open(engine)
     try:
-        until(lambda: runs() == 1 and stage.arrived, "the first run")
-        until(lambda: engine.control().runs("memory.people", 1)[0].result == "done", "its end")
+        first = ticks(1)
         before = (len(here.rest.jobs), len(here.storage.sessions), len(here.rest.dry_runs))
-        first = len(here.paths)
-        until(lambda: len(here.paths) > first + 20, "twenty polls")
-        polls = here.paths[first:]
+        begun = len(here.paths)
+        idle = ticks(6)
+        polls = here.paths[begun:]
         after = (len(here.rest.jobs), len(here.storage.sessions), len(here.rest.dry_runs))
         here.users(11)
-        until(lambda: runs() == 2, "a run after the change")
+        changed = ticks(1)
     finally:
         stage.stop.set()
-        scheduler.shutdown(wait=True)
+        daemon.desk.close()
 
+    assert (1, 1, 2) == (first, idle, changed)
     assert before == after
+    assert len(polls) >= 6
     assert [] == [path for path in polls if not path.startswith(metadata)]

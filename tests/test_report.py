@@ -400,6 +400,14 @@ def test_a_plan_says_what_reading_came_to() -> None:
     assert "Read: 21.0 MB, less than 0.01 EUR." in " ".join(lines[-2:])
 
 
+def test_a_plan_in_markdown_says_what_reading_came_to() -> None:
+    """Below the table, where the warehouse tells; of a file there is nothing."""
+    told, untold = (report.markdown({"syncs": [plan(**spent)]}) for spent in (QUERY, {}))
+
+    assert "\n\nRead: 21.0 MB, less than 0.01 EUR." in told
+    assert "Read" not in untold
+
+
 def test_a_status_says_what_the_last_runs_read() -> None:
     """Below the table: the bytes and the price of each sync's last run, and of all; of a file there is nothing."""
     common = {"state": "ok", "next_run": None, "source_modified": None, "known": 1, "parked": 0, "holds": []}

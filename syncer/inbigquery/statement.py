@@ -122,7 +122,9 @@ class Stored:
 
         def listed(prefix: str, there: frozenset[str]) -> str:
             fixed = [f"{prefix}{name}" for name, _ in self.fixed]
-            found = [f"{prefix}{name}" if name in there else f"CAST(NULL AS {_type_of(name)}) AS {name}" for name in names]
+            found = [
+                f"{prefix}{name}" if name in there else f"CAST(NULL AS {_type_of(name)}) AS {name}" for name in names
+            ]
             return ", ".join([*fixed, *found])
 
         parts, relations = [], []
@@ -137,7 +139,9 @@ class Stored:
             parts.append(f"SELECT {listed('', self.in_log)} FROM newest WHERE NOT _gone")
         if self.version.base:
             known = "WHERE NOT EXISTS (SELECT 1 FROM newest AS l WHERE l.key = b.key)" if relations else ""
-            parts.insert(0, f"SELECT {listed('b.', self.in_base)} FROM {self.table(self.version.base)} AS b {known}".rstrip())
+            parts.insert(
+                0, f"SELECT {listed('b.', self.in_base)} FROM {self.table(self.version.base)} AS b {known}".rstrip()
+            )
         return ",\n".join([*relations, "st AS (\n  " + "\n  UNION ALL\n  ".join(parts) + "\n)"])
 
 
@@ -246,8 +250,17 @@ class Comparison:
     def _wanted(self) -> str:
         """When a row travels."""
         sync = self.canon.sync
-        moved = [f"{new} IS DISTINCT FROM {old}" for new, old in zip(self._folded("_m"), self._folded("o_m"), strict=True)]
-        reasons = ["NOT _in_state", "o_doubt <> 0", "o_foreign <> 0", "_same_key > 1", "COALESCE(_key, '') = ''", *moved]
+        moved = [
+            f"{new} IS DISTINCT FROM {old}" for new, old in zip(self._folded("_m"), self._folded("o_m"), strict=True)
+        ]
+        reasons = [
+            "NOT _in_state",
+            "o_doubt <> 0",
+            "o_foreign <> 0",
+            "_same_key > 1",
+            "COALESCE(_key, '') = ''",
+            *moved,
+        ]
         for number, name in enumerate(sync.match):
             reasons += values.beyond(f"_m{number}", self.limits.identifiers.get(name))
         for made, slot in zip(self.canon.fields, self.slots, strict=True):

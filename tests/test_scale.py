@@ -42,8 +42,8 @@ def test_paces_are_those_of_the_adapters(kind: str, settings: Mapping[str, Any],
 
 
 def test_requests_are_as_full_as_the_adapters_make_them() -> None:
-    """20 attributes weigh about what the page says, a Collection is 200 records, and a member of Orbit takes two requests,
-    or four for a tag that replaces another."""
+    """20 attributes weigh about what the page says, a Collection is 200 records, and a member of Orbit takes two
+    requests, or four for a tag that replaces another."""
     records = {way.title: way.records for way in scale.WAYS}
     names = [f"activation_score_{number:02}" for number in range(scale.NUMBERS + scale.MOMENTS + scale.TEXTS)]
     people: Any = SimpleNamespace(

@@ -24,7 +24,7 @@ def overview(engine: Engine, syncs: Sequence[Sync], modified: Modified | None = 
 
     The source is asked for its last change, unless `modified` answers for it.
     """
-    control = Control.look(engine.config.state.path)
+    control = Control.look(engine.config.state)
     try:
         queued = Counter(one.sync for one in control.waiting() if one.state == "queued") if control else Counter[str]()
         pauses = control.pauses() if control else {}
@@ -93,7 +93,7 @@ def _one(
         sync,
         control,
         known=count,
-        holder=state.holder(),
+        holder=control.holder(sync.name) if control else None,
         next_run=None if standing.pause else next_start_of(schedule, sync, standing.latest, now),
         schedule=schedule.text,
         modified=modified(sync),

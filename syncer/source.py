@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import datetime
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from syncer.mapping import Sync
+
+RUN: ContextVar[int | None] = ContextVar("run", default=None)
+"""The run on whose behalf the warehouse is asked, by which it can say what each one cost; None when there is none."""
+
+
+@contextmanager
+def asked_by(run: int) -> Iterator[None]:
+    """Whatever is asked within is asked on behalf of this run."""
+    before = RUN.set(run)
+    try:
+        yield
+    finally:
+        RUN.reset(before)
 
 
 @dataclass(slots=True)
@@ -54,11 +69,8 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def read(self, sync: Sync, columns: Sequence[str], *, run: int | None = None) -> Reading:
-        """The rows of these columns, after `where`, in any order. Raises UserError as `schema` does.
-
-        `run` is the run that reads, by which a warehouse can say what each cost; None when none does.
-        """
+    def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
+        """The rows of these columns, after `where`, in any order. Raises UserError as `schema` does."""
 
     @abstractmethod
     def modified(self, sync: Sync) -> datetime.datetime | None:

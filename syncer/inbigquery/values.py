@@ -257,7 +257,7 @@ def _mapped(field: Field, value: str, kind: str) -> tuple[str, str, list[str]]:
     targets = list((field.map or {}).values())
     is_number = any(isinstance(one, float) for one in targets)
     whens = " ".join(
-        f"WHEN {literal(one)} THEN {literal(float(target) if is_number and target is not None else target)}"
+        f"WHEN {literal(one)} THEN {literal(float(target) if is_number and isinstance(target, int) else target)}"
         for one, target in (field.map or {}).items()
     )
     mapped = f"(CASE {_text(value, kind)} {whens} END)"

@@ -33,6 +33,8 @@ TICK_SECONDS = 1.0
 """How often the clock, the journal and the config's files are looked at."""
 TIDY_SECONDS = 3600.0
 """How often the journal drops what it need not keep any more."""
+TAKE_UP_SECONDS = 10.0
+"""How often requests are looked for that another process had taken when it died."""
 FRESHNESS_SECONDS = 60.0
 """How long what the source said about its last change is good for whoever only looks."""
 
@@ -63,6 +65,7 @@ class Daemon:
         self._wants_reload = threading.Event()
         self._has_moved = False
         self._tidied = 0.0
+        self._looked = time.monotonic()
         self._modified: dict[str, tuple[float, datetime.datetime | None]] = {}
         self._told = ""
 
@@ -151,6 +154,9 @@ class Daemon:
         control = engine.control()
         for start in self._timetable.due(engine, control.latest(), control.pauses(), engine.now()):
             self.desk.offer(start)
+        if time.monotonic() - self._looked > TAKE_UP_SECONDS:
+            self._looked = time.monotonic()
+            self.desk.take_up()
         if time.monotonic() - self._tidied > TIDY_SECONDS or not self._tidied:
             self._tidied = time.monotonic()
             control.prune_asked(seconds_of(engine.config.service.keep))
@@ -181,13 +187,13 @@ def serve(engine: Engine, read: Callable[[], Config]) -> None:
     """Run until the engine's stop is set. Raises SyncerError when the address cannot be listened on."""
     from syncer.service.api import application
 
-    configure(is_service=True)
+    service = engine.config.service
+    configure(is_service=True, file=service.log, keep_seconds=seconds_of(service.keep_log))
     engine.control()  # A damaged store has to show now, not at the first run in the night.
     daemon = Daemon(engine, read)
     daemon.watch()
     server = listen(application(daemon), engine.config.service)
     signal.signal(signal.SIGHUP, lambda *_: daemon.ask_for_reload())
-    service = engine.config.service
     log.info(
         "serving",
         address=f"http://{service.host}:{port_of(server)}",
@@ -211,6 +217,7 @@ def _needs_restart(old: Config, new: Config) -> tuple[str, ...]:
     """Settings that differ and cannot be changed under way."""
     differing: Iterable[tuple[str, object, object]] = (
         ("service.listen", old.service.listen, new.service.listen),
+        ("service.log", (old.service.log, old.service.keep_log), (new.service.log, new.service.keep_log)),
         ("state", old.state, new.state),
     )
     return tuple(name for name, before, after in differing if before != after)

@@ -40,7 +40,7 @@ class DuckDB(Source):
         with self._reading() as connection:
             return self._reader(connection, sync, f"SELECT * FROM ({_rows(sync)}) LIMIT 0").schema
 
-    def read(self, sync: Sync, columns: Sequence[str], *, run: int | None = None) -> Reading:
+    def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
         """The rows as Arrow batches; see `Source.read`."""
         chosen = ", ".join(sql.name(column) for column in columns)
         with contextlib.ExitStack() as stack:

@@ -22,7 +22,6 @@ from destinations.standins.server import Answer, Request, Server
 from syncer import delivery
 from syncer.change import Change, Job, Outcome, accepted, deferred, rejected
 from syncer.config import load
-from syncer.control import store
 from syncer.delivery import REJECTED_AFTER, cut
 from syncer.destination import Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping, UserError
@@ -329,7 +328,7 @@ def test_a_stop_while_the_source_is_read(stage: Stage) -> None:
     """A long read does not keep a process that is to stop; the run is told as failed, and nothing was planned."""
     read = stage.engine.source.read
 
-    def slow(sync: Sync, columns: Sequence[str], **_: Any) -> Reading:
+    def slow(sync: Sync, columns: Sequence[str]) -> Reading:
         stage.stop.set()
         return read(sync, columns)
 
@@ -348,7 +347,7 @@ def test_a_source_that_breaks_while_it_is_read(stage: Stage) -> None:
     """The source's own sentence is the run's, and the next run goes on."""
     read = stage.engine.source.read
 
-    def broken(sync: Sync, columns: Sequence[str], **_: Any) -> Reading:
+    def broken(sync: Sync, columns: Sequence[str]) -> Reading:
         reading = read(sync, columns)
 
         def batches() -> Iterator[Any]:
@@ -389,7 +388,7 @@ def test_a_store_that_is_full(stage: Stage) -> None:
 
     def mood(moody: Moody, number: int, changes: Sequence[Change]) -> Iterator[Outcome]:
         if number == 2:
-            db = stage.engine.control()._connection
+            db = stage.engine.control()._connection.db
             db.pragma("max_page_count", db.pragma("page_count"))
         # Words fill the pages.
         for change in changes:
@@ -521,12 +520,11 @@ def test_runs_that_change_nothing_leave_nothing_behind(stage: Stage) -> None:
     assert files <= named
 
 
-def test_the_journal_keeps_the_newest_runs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_keeps_the_newest_runs(stage: Stage) -> None:
     """The oldest runs make room, of this sync alone."""
-    monkeypatch.setattr(store, "RUNS_KEPT", 3)
     control = stage.engine.control()
     control.begin_run("another.sync", "{}")
-    numbers = [stage.run().run for _ in range(5)]
+    numbers = [control.begin_run("memory.people", "{}", kept=3) for _ in range(5)]
 
     assert numbers[:1:-1] == [run.id for run in control.runs("memory.people", 100)]
     assert 1 == len(control.runs("another.sync", 100))

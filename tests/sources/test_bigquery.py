@@ -6,7 +6,6 @@ import datetime
 import gc
 import random
 import threading
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,77 +15,14 @@ import pyarrow as pa
 import pytest
 import structlog
 
-from destinations.standins.server import Server
-from syncer.config_file import BigQuerySource
 from syncer.errors import ServiceUnavailable, UserError
 from syncer.mapping import Brakes, Field, Sync
 from syncer.source import Reading
 from syncer.sources.bigquery import BigQuery, Patience
-from tests.standins.bigquery import MIB, BigQueryStandIn, error
+from tests.sources.bigquery_here import BigQueryHere, reading_threads, users
+from tests.standins.bigquery import MIB, error
 from tests.standins.bigquery.catalog import Stored
-from tests.standins.bigquery.storage import Fault, Storage
-
-PATIENCE = Patience(
-    repeat_seconds=5.0,
-    wait_first_seconds=0.01,
-    wait_max_seconds=0.05,
-    conflict_seconds=5.0,
-    job_seconds=20.0,
-    job_attempts=3,
-    stream_resumes=3,
-)
-
-
-def settings(**options: Any) -> BigQuerySource:
-    return BigQuerySource(**({"type": "bigquery", "project": "acme", "location": "EU", "timeout": 20.0} | options))
-
-
-class BigQueryHere:
-    """Both halves of the stand-in, and sources that read from them."""
-
-    def __init__(self, rest: BigQueryStandIn, storage: Storage) -> None:
-        self.rest = rest
-        self.storage = storage
-        self.warehouse = rest.warehouse
-
-    def source(self, patience: Patience = PATIENCE, **options: Any) -> BigQuery:
-        addresses = {"endpoint": self.rest.url, "storage_endpoint": self.storage.url}
-        return BigQuery(settings(**(addresses | options)), patience=patience)
-
-    def users(self, count: int = 1000, **options: Any) -> Stored:
-        """Put `activation.users` there: user_0000 …, with score = its number."""
-        return self.warehouse.put("activation.users", users(count), **options)
-
-    @property
-    def paths(self) -> list[str]:
-        return [f"{exchange.request.method} {exchange.request.path}" for exchange in self.rest.log]
-
-
-def users(count: int) -> pa.Table:
-    numbers = list(range(count))
-    return pa.table(
-        {
-            "user_id": pa.array([f"user_{number:04}" for number in numbers], pa.string()),
-            "score": pa.array([float(number) for number in numbers], pa.float64()),
-            "is_active": pa.array([number % 2 == 0 for number in numbers], pa.bool_()),
-            "note": pa.array(["never read"] * count, pa.string()),
-        }
-    )
-
-
-@pytest.fixture
-def here() -> Iterator[BigQueryHere]:
-    rest = BigQueryStandIn()
-    with Storage(rest.warehouse) as storage, Server({"": rest}):
-        yield BigQueryHere(rest, storage)
-    rest.warehouse.close()
-    left = reading_threads()
-
-    assert [] == left
-
-
-def reading_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("bigquery-")]
+from tests.standins.bigquery.storage import Fault
 
 
 def sync(source: str | None = "activation.users", **options: Any) -> Sync:

@@ -16,9 +16,8 @@ from google.auth import iam
 from destinations.standins.server import Answer, Request, Server, StandIn, Table
 from syncer.errors import ServiceUnavailable
 from syncer.sources.bigquery import BigQuery, Patience
-from tests.sources.test_bigquery import PATIENCE, BigQueryHere, here, refused, settings, sync
-
-__all__ = ["here"]
+from tests.sources.bigquery_here import PATIENCE, BigQueryHere, settings
+from tests.sources.test_bigquery import refused, sync
 
 ACCOUNT = "sync@acme.test"
 

@@ -10,10 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.sources.test_bigquery import BigQueryHere, here
+from tests.sources.bigquery_here import BigQueryHere
 from tests.workplace import PROJECT
-
-__all__ = ["here"]
 
 TEXT_BYTES = 10_000
 ROWS = 500

@@ -21,10 +21,8 @@ from syncer.overview import overview
 from syncer.schedule import Schedule
 from syncer.service import Daemon
 from tests.engine.stage import HOUR, Stage, field
-from tests.sources.test_bigquery import BigQueryHere, here
+from tests.sources.bigquery_here import BigQueryHere
 from tests.workplace import Workplace, until
-
-__all__ = ["here"]
 
 QUERY = "SELECT user_id, score FROM activation.users"
 

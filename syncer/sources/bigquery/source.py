@@ -9,6 +9,7 @@ import datetime
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import grpc
@@ -21,14 +22,16 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from google.cloud.bigquery_storage_v1.types import ArrowSerializationOptions, DataFormat, ReadSession
 
 from syncer.config_file import BigQuerySource
-from syncer.errors import Problem, ServiceUnavailable, UserError
+from syncer.errors import Problem, ServiceUnavailable, SyncerError, UserError
 from syncer.mapping import Sync
 from syncer.source import Reading, Source
 from syncer.sources.bigquery.columns import (
     Column,
     Statement,
     arrow_schema,
+    arrow_type,
     chosen,
+    paths,
     picked,
     place,
     query_of,
@@ -37,9 +40,9 @@ from syncer.sources.bigquery.columns import (
     statement,
     title,
 )
-from syncer.sources.bigquery.faults import Scene, in_sentences
+from syncer.sources.bigquery.faults import Scene, in_sentences, translated
 from syncer.sources.bigquery.freshness import LOOKED_THROUGH, Changed, Freshness, of_table
-from syncer.sources.bigquery.jobs import Jobs
+from syncer.sources.bigquery.jobs import Jobs, Parameter
 from syncer.sources.bigquery.login import Login
 from syncer.sources.bigquery.patience import Patience
 from syncer.sources.bigquery.streams import Streams
@@ -62,13 +65,24 @@ CHANNEL = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a sync reads: its mapped columns, the type of every column as BigQuery calls it, and the whole name of the
+    table or view, None for a query."""
+
+    columns: list[Column]
+    kinds: dict[str, str]
+    table: str | None
+    is_plain: bool
+
+
 class BigQuery(Source):
     """Scores in BigQuery. Safe to use from several threads; each call makes clients of its own and closes them."""
 
     def __init__(self, settings: BigQuerySource, *, patience: Patience | None = None) -> None:
         self.settings = settings
         self.title = f"BigQuery project {settings.project}"
-        self._patience = patience or Patience()
+        self.patience = self._patience = patience or Patience()
         self._login = Login(settings)
         self._freshness = Freshness()
         self._lock = threading.Lock()
@@ -92,7 +106,7 @@ class BigQuery(Source):
             return None
         return f"It cannot be told when {title(sync)} changes: {changed.reason}."
 
-    def read(self, sync: Sync, columns: Sequence[str], *, run: int | None = None) -> Reading:
+    def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
         """The rows as Arrow batches. A view or query has run when this returns; a table costs no query.
 
         Raises UserError as `schema` does, and ServiceUnavailable when BigQuery fails however often it is asked;
@@ -105,7 +119,7 @@ class BigQuery(Source):
                 reading = self._read_table(client, sync, table, wanted)
                 if reading is not None:
                     return reading
-            return self._read_query(client, sync, table, wanted, run)
+            return self._read_query(client, sync, table, wanted)
 
     def _read_table(
         self, client: bigquery.Client, sync: Sync, table: bigquery.Table, columns: list[Column]
@@ -133,10 +147,9 @@ class BigQuery(Source):
         sync: Sync,
         table: bigquery.Table | None,
         columns: list[Column],
-        run: int | None,
     ) -> Reading:
         sql = statement(sync, columns, _name(table) if table is not None else None)
-        jobs = self._jobs(client, sync, run)
+        jobs = self._jobs(client, sync)
         with in_sentences(self._scene(sync), sql):
             analysed = jobs.analyse(sql.text)
         self._stay_below(analysed.total_bytes_processed or 0, sync)
@@ -171,6 +184,47 @@ class BigQuery(Source):
         reading.currency = self.settings.currency
         if billed is not None:
             reading.price = billed / 2**40 * self.settings.price_per_tib
+
+    # --- for the state that lies beside the source --------------------------------------------------------------
+
+    def ask(self, sync: Sync, sql: str, step: str, parameters: Sequence[Parameter] = ()) -> Reading:
+        """The rows of a statement of ours, which has run when this returns. Raises what `read` raises."""
+        with self._client(sync) as client:
+            jobs = self._jobs(client, sync)
+            self._stay_below(jobs.analyse(sql, parameters).total_bytes_processed or 0, sync)
+            job = jobs.run(sql, step, parameters)
+            found = job.result(retry=self._patience.retry, timeout=self.settings.timeout, job_retry=None)
+            columns = [Column(one.name, (one.name,), arrow_type(one)) for one in found.schema]
+            with ExitStack() as stack:
+                opened = self._open(stack, sync, job.destination, columns, None)
+                if opened is None:
+                    reading = self._by_pages(sync, job.destination, found.schema, columns, found.total_rows)
+                else:
+                    reading = self._by_streams(stack, sync, *opened, columns, found.total_rows)
+            self._tell_cost(reading, job.total_bytes_processed, job.total_bytes_billed)
+            return reading
+
+    def told(self, error: BaseException) -> SyncerError:
+        """The sentence for an error of Google's libraries that comes from the login."""
+        settings = self.settings
+        scene = Scene("", settings.project, settings.location, settings.max_bytes_billed, settings.impersonate)
+        return translated(error, scene)
+
+    def do(self, sync: Sync, sql: str, step: str, parameters: Sequence[Parameter] = ()) -> None:
+        """Run a statement of ours that returns nothing. Raises what `read` raises."""
+        with self._client(sync) as client:
+            self._jobs(client, sync).run(sql, step, parameters)
+
+    def described(self, sync: Sync, columns: Sequence[str]) -> Described:
+        """What a statement of ours has to know of a sync's rows. Raises what `schema` raises."""
+        with self._client(sync) as client:
+            table = self._table(client, sync)
+            fields = table.schema if table is not None else self._analysed(client, sync)
+            kinds = {".".join(path): one.field_type for path, one in paths(fields)}
+            is_plain = table is not None and _is_plain(table)
+            return Described(
+                chosen(fields, columns, sync), kinds, _name(table) if table is not None else None, is_plain
+            )
 
     def _open(
         self,
@@ -324,13 +378,12 @@ class BigQuery(Source):
 
     def _analysis(self, client: bigquery.Client, sync: Sync, sql: str) -> bigquery.QueryJob:
         with in_sentences(self._scene(sync), Statement(sql, query_line=1)):
-            return self._jobs(client, sync, None).analyse(sql)
+            return self._jobs(client, sync).analyse(sql)
 
-    def _jobs(self, client: bigquery.Client, sync: Sync, run: int | None) -> Jobs:
+    def _jobs(self, client: bigquery.Client, sync: Sync) -> Jobs:
         return Jobs(
             client,
             sync.name,
-            run=run,
             bytes_billed_max=self.settings.max_bytes_billed,
             timeout=self.settings.timeout,
             patience=self._patience,

@@ -2,8 +2,9 @@
 
 Over REST (`rest`) and gRPC (`storage`) on loopback. What lies in it are Arrow tables with all their versions
 (`catalog`); a statement is analysed by GoogleSQL itself (`googlesql`, `analysis`), so that what BigQuery refuses is
-refused with its message and position, and is then translated by sqlglot (`translation`) and computed by DuckDB
-(`execution`). `jobs`, `loads` and `limits` are what the service does around statements.
+refused with its message and position, weighed by the columns that it reads (`scanning`), translated by sqlglot
+(`translation`) and computed by DuckDB (`execution`, `options`). `jobs`, `loads` and `limits` are what the service does
+around statements.
 
 What it cannot show:
 

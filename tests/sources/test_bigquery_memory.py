@@ -56,7 +56,9 @@ def put(here: BigQueryHere, name: str, chunks: int) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says how much memory was held at most")
-@pytest.mark.parametrize(("way", "chunks", "spare"), [("streams", 20, 50 * MIB), ("pages", 8, 20 * MIB)])
+@pytest.mark.parametrize(
+    ("way", "chunks", "spare"), [("streams", 20, 50 * MIB), pytest.param("pages", 8, 20 * MIB, marks=pytest.mark.slow)]
+)
 def test_memory_does_not_grow_with_the_table(here: BigQueryHere, way: str, chunks: int, spare: int) -> None:
     """A table many times as large needs no more memory than what its buffers take (`spare`); by pages, too."""
     here.storage.batch_rows = 100

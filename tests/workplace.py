@@ -136,10 +136,10 @@ class Workplace:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *words: str, prefix: Sequence[str] = ()) -> Process:
+    def start(self, *words: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Process:
         """Start a command and go on."""
         self.started += 1
-        return Process(self._words(words, prefix), self.folder, self._env, self.started)
+        return Process(self._words(words, prefix), self.folder, self._env | dict(env or {}), self.started)
 
     def _words(self, words: Sequence[str], prefix: Sequence[str]) -> list[str]:
         return [*prefix, sys.executable, "-m", "syncer", "--config", str(self.folder / "config.toml"), *words]

@@ -214,10 +214,15 @@ class Asking(Noting):
             found = db.execute(
                 "SELECT name, "
                 "(SELECT started FROM run WHERE sync_id = sync.id AND is_partial = 0 ORDER BY id DESC LIMIT 1), "
+                "(SELECT result FROM run WHERE sync_id = sync.id AND is_partial = 0 ORDER BY id DESC LIMIT 1), "
                 "(SELECT finished FROM run WHERE sync_id = sync.id AND is_partial = 0 AND result = 'done' "
                 "ORDER BY id DESC LIMIT 1) FROM sync",
             )
-            return {name: Latest(started, done) for name, started, done in found if started is not None}
+            return {
+                name: Latest(started, done, result == "running")
+                for name, started, result, done in found
+                if started is not None
+            }
 
     def prune_asked(self, keep_seconds: float) -> None:
         """Drop requests that ended, and acts, that are older; and answers to idempotency keys that are a day old.

@@ -6,10 +6,10 @@ import contextlib
 import copy
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from syncer.control import sqlite
+from syncer.control import copying, sqlite
 from syncer.control.connection import Connection, Database, Where, number, row
 from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.schema import SYNC_ID
@@ -77,6 +77,16 @@ class Control(Waiting):
         from syncer.control import postgres
 
         return postgres.wrong(where)
+
+    def syncs(self) -> list[str]:
+        """The names of all syncs that the store knows of."""
+        with self._reading() as db:
+            return [name for (name,) in db.execute("SELECT name FROM sync ORDER BY name")]
+
+    def copy_to(self, other: Control, bases: Mapping[str, tuple[str | None, int]]) -> None:
+        """Everything but plans and their batches into a store that holds nothing, in one commit; see `copying`."""
+        with self._reading() as old, other._writing() as new:
+            copying.copy(old, new, bases)
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,7 +17,7 @@ from syncer.config_file import LocalState
 from syncer.control import Control, HistoryPart, Settled, answers_text, noting, store
 
 SYNC, OTHER = "memory.people", "memory.others"
-OPENING = {"open", "look", "wrong", "close", "exclusively", "confirm", "holder", "scrub"}
+OPENING = {"open", "look", "wrong", "close", "exclusively", "confirm", "holder", "scrub", "copy_to"}
 """What is about the store as a whole; other tests are about that."""
 
 
@@ -112,6 +112,7 @@ def story(control: Noticing, seed: int) -> None:
         control.referenced(sync)
         control.collected(control.garbage(0.0)[:1])
         control.run(run)
+    control.syncs()
     for sync in (SYNC, OTHER, "nobody"):
         control.recover(sync)
         control.runs(sync, 100)

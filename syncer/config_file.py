@@ -19,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from syncer.mapping import Brakes, seconds_of
+from syncer.mapping import Brakes
 from syncer.schedule import Schedule
+from syncer.spans import seconds_of
 from syncer.transport import is_loopback
 
 
@@ -162,6 +163,12 @@ class Service(_Strict):
         min_length=1,
         description="What a request has to bring; needed for an address beyond this machine.",
     )
+    log: FilePath | None = Field(
+        default=None, description="File for the log of the daemon, one a day; left out, it is written to stderr."
+    )
+    keep_log: str = Field(default="14d", description="How long the files of the log are kept.")
+    keep_runs: int = Field(default=1_000, ge=10, description="Runs of each sync that the journal keeps.")
+    keep: str = Field(default="90d", description="How long the journal keeps who asked for what, and what came of it.")
 
     @field_validator("listen")
     @classmethod
@@ -169,6 +176,12 @@ class Service(_Strict):
         host, colon, port = text.rpartition(":")
         if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError("has to be an address and a port from 0 to 65535, as 127.0.0.1:8080")
+        return text
+
+    @field_validator("keep", "keep_log")
+    @classmethod
+    def _keep(cls, text: str) -> str:
+        seconds_of(text)
         return text
 
     @model_validator(mode="after")

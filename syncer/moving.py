@@ -36,8 +36,8 @@ def move(old: Engine, new: Engine) -> list[Moved]:
     is_one_store = _store(old) == _store(new)
     if not is_one_store and old.config.state.path.resolve() == new.config.state.path.resolve():
         raise UserError(
-            f"The folder {old.config.state.path} belongs to the present control store. Name another `state.path` beside "
-            "the new one."
+            f"The folder {old.config.state.path} belongs to the present control store. Name another `state.path` "
+            "beside the new one."
         )
     if not is_one_store and new.control().syncs():
         raise UserError(

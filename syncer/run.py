@@ -26,17 +26,18 @@ from syncer.config import Config
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import delivered_log, not_logged
 from syncer.delivery import Batch, Delivered, Delivery, estimate
-from syncer.destination import Destination, Limits
+from syncer.destination import Destination, Limits, Pace
 from syncer.errors import NotDue, Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
 from syncer.history import note, tidy
 from syncer.logs import place_of
-from syncer.mapping import Sync, seconds_of
+from syncer.mapping import Sync
 from syncer.narrowed import Read
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
 from syncer.source import Source
+from syncer.spans import seconds_of
 from syncer.state import Inputs, State, look_again
-from syncer.states import states_of
+from syncer.states import States
 from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
@@ -70,7 +71,9 @@ class Options:
     continues: bool = False
     """Send the rest of the plan that the last canary began, and nothing else."""
     trigger: str = "command"
-    """Who started the run, for the journal."""
+    """What started the run, for the journal."""
+    by: str | None = None
+    """Who asked for it, for the journal."""
     planner: Planner | None = None
     """Makes another plan than the one from the source."""
     is_due: Callable[[Control], bool] | None = None
@@ -125,8 +128,26 @@ class Engine:
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
         self._delivered = delivered_log(config, source)
-        self._states = states_of(config, source)
+        self.states = States(config, source)
         self._lock = threading.Lock()
+
+    def successor(self, config: Config, source: Source) -> Engine:
+        """An engine for a config that was read anew, with the same state: runs under way finish with this one.
+
+        Both have one store, one wish to stop, and as long as no pace is another one, the same gates.
+        """
+        made = Engine(config, source, self._adapters, self.stop, self._clock)
+        made._control = self.control()
+        made._control.retry_after(config.delivery.retry_delays_seconds)
+        if (self.config.delivery, self._paces) == (config.delivery, made._paces):
+            made._gates = self._gates
+        return made
+
+    @property
+    def _paces(self) -> dict[str, Pace]:
+        """How fast each destination may be asked."""
+        configured = self.config.destinations.items()
+        return {name: self._adapters(one.kind).pace(one.settings) for name, one in configured}
 
     # --- what commands ask for -------------------------------------------------------------------------------
 
@@ -152,7 +173,7 @@ class Engine:
 
     def state(self, sync: str) -> State:
         """Where a sync's values lie; opens nothing."""
-        return self._states(sync)
+        return self.states.of(sync)
 
     def now(self) -> float:
         """Seconds since 1970, by this engine's clock."""
@@ -208,7 +229,12 @@ class Engine:
         return prepared
 
     def refused(
-        self, sync: Sync, error: SyncerError, trigger: str, is_due: Callable[[Control], bool] | None = None
+        self,
+        sync: Sync,
+        error: SyncerError,
+        trigger: str,
+        by: str | None = None,
+        is_due: Callable[[Control], bool] | None = None,
     ) -> None:
         """Write a run that could not begin into the journal as a failed one, so that `status` tells of it.
 
@@ -221,9 +247,11 @@ class Engine:
             if is_due and not is_due(control):
                 return
             control.recover(sync.name)
-            run_id = control.begin_run(sync.name, identity_text(sync), trigger)
+            kept = self.config.service.keep_runs
+            run_id = control.begin_run(sync.name, identity_text(sync), trigger, by=by, kept=kept)
             counts = Delivered(planned=0).counts
-            control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
+            facts = {"trigger": trigger} | ({"by": by} if by else {})
+            control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts=facts)
 
     @contextlib.contextmanager
     def diff(self, prepared: Prepared, only: Sequence[str] = ()) -> Iterator[Plan]:
@@ -259,7 +287,11 @@ class Engine:
             state.clean(control)
             self.note(state, control, sync)
             undoes = options.planner.undoes if options.planner else None
-            run_id = control.begin_run(sync.name, identity_text(sync), options.trigger, undoes)
+            run_id = control.begin_run(
+                sync.name, identity_text(sync), options.trigger, undoes, by=options.by,
+                is_partial=bool(options.only or options.planner),
+                kept=self.config.service.keep_runs,
+            )  # fmt: skip
             report = Report(sync, run_id, "failed", Delivered(planned=0))
             try:
                 self._straight(prepared, state, control, report, options, progress or (lambda done: None))
@@ -544,10 +576,12 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
 def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
     undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
+    by = {} if options.by is None else {"by": options.by}
     modified = {} if options.modified is None else {"modified": options.modified}
     return {
         "trigger": options.trigger,
         **undoes,
+        **by,
         **modified,
         "rows": plan.rows,
         "known": plan.known,

@@ -25,6 +25,7 @@ put a secret into any text, or remember anything between runs.
 
 from __future__ import annotations
 
+import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,9 @@ class DestinationSettings(BaseModel):
     in_flight: int | None = Field(default=None, ge=1, le=64, description="Batches in flight at once.")
     pace: int | None = Field(
         default=None, ge=1, description="Requests per pace period of this service, over all its syncs."
+    )
+    expires: datetime.date | None = Field(
+        default=None, description="The last day of its credentials, so that alerts can tell before; as 2027-01-31."
     )
 
 
@@ -200,6 +204,19 @@ class Destination(ABC):
         None where nothing is counted, or the service does not say; better an answer that a push needs anyway.
         """
         return None
+
+    def quota(self) -> Allowance | None:
+        """What `allowance` said, with what the answers since then have told; asks nothing.
+
+        None where nothing was told yet. It is asked when a run has ended, for metrics and alerts.
+        """
+        return None
+
+    @classmethod
+    def expires(cls, settings: Any) -> datetime.date | None:
+        """The last day of the credentials, as they tell it themselves or `settings.expires` says; asks nothing."""
+        told: datetime.date | None = settings.expires
+        return told
 
     @abstractmethod
     def requests(self, sync: Sync, changes: Sequence[Change]) -> int:

@@ -5,13 +5,14 @@
     setting_up     init, demo, check, sandbox, schema
     running        diff, sync, approve, undo, serve
     remembering    status, rejected, explain, adopt, verify, forget
+    alerting       alert-test
 
 Modules are imported by the command that needs them, when it runs: `syncer --help` must be there at once.
 """
 
 from __future__ import annotations
 
-from syncer.cli import remembering, running, setting_up
+from syncer.cli import alerting, remembering, running, setting_up
 from syncer.cli.group import cli
 
-__all__ = ["cli", "remembering", "running", "setting_up"]
+__all__ = ["alerting", "cli", "remembering", "running", "setting_up"]

@@ -5,12 +5,14 @@ SQLite in WAL mode with synchronous=FULL, through apsw because it carries a SQLi
 writes, behind a lock; reading commands open the file read-only.
 
 `schema` holds the tables and their steps, `connection` opens the file and turns what SQLite says into sentences,
-`values` are what goes in and comes out, `noting` is what there is of the history, and `store` is the store itself.
+`values` are what goes in and comes out, `noting` is what there is of the history, `telling` is what alerts
+have told, and `store` is the store itself.
 """
 
 from __future__ import annotations
 
 from syncer.control.store import Control
+from syncer.control.telling import Message, Told
 from syncer.control.values import (
     EMPTY,
     Append,
@@ -36,11 +38,13 @@ __all__ = [
     "Control",
     "HistoryPart",
     "LeftBehind",
+    "Message",
     "Parked",
     "PlanFile",
     "Run",
     "Settled",
     "Standing",
+    "Told",
     "Unnoted",
     "answers_text",
     "enumerate_new",

@@ -64,6 +64,13 @@ STEPS = (
     ALTER TABLE sync ADD COLUMN logged INTEGER NOT NULL DEFAULT 0;   -- the last note that the warehouse's log has
     ALTER TABLE sync ADD COLUMN logging TEXT;     -- an append to it that was begun: JSON of its id and its last note
     """,
+    """
+    -- Which troubles each alert has told about, and the messages that are still to be delivered.
+    CREATE TABLE told(alert TEXT NOT NULL, cause TEXT NOT NULL, since DOUBLE PRECISION NOT NULL, title TEXT NOT NULL,
+      members TEXT NOT NULL, PRIMARY KEY(alert, cause));
+    CREATE TABLE message(id TEXT PRIMARY KEY, alert TEXT NOT NULL, made DOUBLE PRECISION NOT NULL, body TEXT NOT NULL,
+      attempts INTEGER NOT NULL, next_at DOUBLE PRECISION NOT NULL);
+    """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
 

@@ -11,7 +11,8 @@ from typing import Any
 import apsw
 
 from syncer.control.connection import open_to_look, open_to_write, row, rows, scrub
-from syncer.control.noting import Noting, discard, drop_plans, has_weight, is_to_be_noted
+from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
+from syncer.control.telling import Telling
 from syncer.control.values import (
     EMPTY,
     Approval,
@@ -41,7 +42,7 @@ _RUN = (
 )
 
 
-class Control(Noting):
+class Control(Telling):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
 
     def __init__(
@@ -354,7 +355,7 @@ class Control(Noting):
                     (json.dumps(list(versions)), run_id),
                 )
 
-    def recover(self, sync: str, error: str = KILLED) -> None:
+    def recover(self, sync: str, error: str = KILLED, facts: Mapping[str, Any] | None = None) -> None:
         """Close what a killed process left open. Idempotent; the caller holds the sync's lock.
 
         Batches in flight stay without codes: their records are in doubt. The run is told in the journal with
@@ -370,7 +371,7 @@ class Control(Noting):
                             counts[code] += codes.count(code)
                 db.execute(
                     "UPDATE run SET finished = ?, result = 'failed', planned = ?, accepted = ?, rejected = ?, "
-                    "deferred = ?, unsent = ?, error = ? WHERE id = ?",
+                    "deferred = ?, unsent = ?, error = ?, facts = coalesce(?, facts) WHERE id = ?",
                     (
                         time.time(),
                         planned,
@@ -379,6 +380,7 @@ class Control(Noting):
                         counts[Code.DEFERRED] + counts[Code.UNKNOWN],
                         planned - sum(counts),
                         error,
+                        None if facts is None else json.dumps(facts),
                         run_id,
                     ),
                 )

@@ -106,10 +106,14 @@ class Telling(Noting):
                     (json.dumps(one.members), alert, one.cause),
                 )
             queued = list(messages(ours)) if ours else []
+            newest = row(db, "SELECT max(made) FROM message WHERE alert = ?", [alert])
+            made = newest[0] if newest and newest[0] is not None else 0.0
             for message in queued:
+                # They leave in the order in which they were made, also those of one instant.
+                made = max(message.made, made + 0.001)
                 db.execute(
                     "INSERT INTO message(id, alert, made, body, attempts, next_at) VALUES (?, ?, ?, ?, ?, ?)",
-                    (message.id, message.alert, message.made, message.body, message.attempts, message.next_at),
+                    (message.id, message.alert, made, message.body, message.attempts, message.next_at),
                 )
             return len(queued)
 

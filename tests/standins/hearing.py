@@ -7,13 +7,13 @@ import hashlib
 import hmac
 import ipaddress
 import ssl
+import threading
 import time
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -124,21 +124,36 @@ class Mailbox:
             options |= {"tls_context": context, "require_starttls": True}
         else:
             options["auth_require_tls"] = False
-        self._controller = _Controller(
-            self, hostname="127.0.0.1", port=0, ssl_context=context if tls == "ssl" else None, server_kwargs=options
-        )
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._controller.server.sockets[0].getsockname()[1])
+        self._smtp = lambda: SMTP(self, hostname="localhost", **options)
+        self._context = context if tls == "ssl" else None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mail", daemon=True)
+        self.port = 0
 
     def __enter__(self) -> Mailbox:
-        self._controller.start()
+        self._thread.start()
+        self._server = self._ask(self._listen())
+        self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._controller.stop()
+        self._ask(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _ask(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _listen(self) -> Any:
+        return await self._loop.create_server(self._smtp, "127.0.0.1", 0, ssl=self._context)
+
+    async def _close(self) -> None:
+        self._server.close()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def handle_DATA(self, _: Any, __: Any, envelope: Any) -> str:  # noqa: N802 - the library's name
         """Keep a mail."""
@@ -153,13 +168,6 @@ class Mailbox:
         self.tried.append(given.password)
         is_right = (given.login, given.password) == (self.USER.encode(), self.PASSWORD.encode())
         return AuthResult(success=is_right)
-
-
-class _Controller(Controller):
-    """The library's own asks its port with a client of its own, and knows no free one."""
-
-    def _trigger_server(self) -> None:
-        """Nothing: that it listens is known."""
 
 
 def _certificate(file: Path) -> Path:

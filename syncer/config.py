@@ -143,13 +143,14 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
     mappings = mapping_files.read_all(
         folder / (settings.mappings if settings else _mappings_of(document)),
         settings.brakes if settings else Brakes(),
-        settings.schedule.timezone if settings else "UTC",
+        settings.schedule if settings else Schedule(),
         folder,
         approve=settings.plans.approve if settings else False,
     )
     problems += mappings.problems
     if document is not None and settings is not None:
         problems += _nobody(settings.alerts, document, mappings)
+    problems += _out_of_order(mappings, settings.schedule if settings else Schedule(), document)
     if document is not None:
         problems += _refusals(mappings, document, destinations, adapters)
     if problems or settings is None:
@@ -301,6 +302,40 @@ def _refusals(
             # A setting's secret may have found its way into an adapter's sentence; the config knows them all.
             sentence = document.without_secrets(problem.sentence)
             yield written.problem(problem.place, sentence)
+
+
+def _out_of_order(mappings: Mappings, general: Schedule, document: Document | None) -> Iterator[Problem]:
+    """Schedules that wait for a sync that is not there, or for themselves by way of others."""
+    parents = {one.sync.name: (one.sync.schedule or general).after or () for one in mappings.written}
+    for written in mappings.written:
+        name, own = written.sync.name, written.sync.schedule
+
+        def problem(sentence: str, written: Written = written, *, is_own: bool = own is not None) -> Problem:
+            if is_own or document is None:
+                return written.problem("schedule.after", sentence)
+            return document.problem(("schedule", "after"), sentence)
+
+        for parent in parents[name]:
+            if parent not in parents:
+                guess = did_you_mean(parent, parents) or f" The syncs are {', '.join(parents)}."
+                yield problem(f"there is no sync {parent!r}.{guess}")
+        if circle := _circle(name, parents):
+            sentence = f"{name} would wait for itself ({' after '.join(circle)}); take one of them out"
+            yield problem(f"{sentence}, or give it a schedule of its own" if own is None else sentence)
+
+
+def _circle(name: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
+    """The way from a sync back to itself; empty when there is none."""
+    ways = [[name, parent] for parent in parents[name]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop(0)
+        if way[-1] == name:
+            return way
+        if way[-1] not in seen:
+            seen.add(way[-1])
+            ways += [[*way, parent] for parent in parents.get(way[-1], ())]
+    return []
 
 
 def _refused_of_all(sync: Sync, destination: Destination) -> Iterator[Problem]:

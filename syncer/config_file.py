@@ -19,8 +19,9 @@ from pydantic import (
 )
 
 from syncer.alerts.settings import Alert
-from syncer.mapping import Brakes, seconds_of
+from syncer.mapping import Brakes
 from syncer.schedule import Schedule
+from syncer.spans import seconds_of
 from syncer.transport import is_loopback
 
 
@@ -121,6 +122,8 @@ class Service(_Strict):
         min_length=1,
         description="What a request has to bring; needed for an address beyond this machine.",
     )
+    keep_runs: int = Field(default=1_000, ge=10, description="Runs of each sync that the journal keeps.")
+    keep: str = Field(default="90d", description="How long the journal keeps who asked for what, and what came of it.")
 
     url: str | None = Field(
         default=None, min_length=1, description="Where people reach the page, for links in alerts; as https://…"
@@ -140,6 +143,12 @@ class Service(_Strict):
         host, colon, port = text.rpartition(":")
         if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError("has to be an address and a port from 0 to 65535, as 127.0.0.1:8080")
+        return text
+
+    @field_validator("keep")
+    @classmethod
+    def _keep(cls, text: str) -> str:
+        seconds_of(text)
         return text
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ from syncer.config import Config
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import delivered_log, not_logged
 from syncer.delivery import MISSING, Batch, Delivered, Delivery, estimate
-from syncer.destination import Destination, Limits
+from syncer.destination import Destination, Limits, Pace
 from syncer.errors import (
     DestinationUnusable,
     Problem,
@@ -41,11 +41,12 @@ from syncer.errors import (
 )
 from syncer.history import note, tidy
 from syncer.logs import place_of
-from syncer.mapping import Sync, seconds_of
+from syncer.mapping import Sync
 from syncer.observing import Observer
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
 from syncer.source import Source
+from syncer.spans import seconds_of
 from syncer.stages import Stages
 from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, fold, look_again
 from syncer.transport import Gates, Transport
@@ -81,7 +82,9 @@ class Options:
     continues: bool = False
     """Send the rest of the plan that the last canary began, and nothing else."""
     trigger: str = "command"
-    """Who started the run, for the journal."""
+    """What started the run, for the journal."""
+    by: str | None = None
+    """Who asked for it, for the journal."""
     planner: Planner | None = None
     """Makes another plan than the one from the source."""
 
@@ -138,6 +141,25 @@ class Engine:
         self._lock = threading.Lock()
         self.observers: list[Observer] = []
         """Told of every request and of every run that is in the journal."""
+
+    def successor(self, config: Config, source: Source) -> Engine:
+        """An engine for a config that was read anew, with the same state: runs under way finish with this one.
+
+        Both have one store, one wish to stop, and as long as no pace is another one, the same gates.
+        """
+        made = Engine(config, source, self._adapters, self.stop, self._clock)
+        made._control = self.control()
+        made.observers = self.observers
+        made._control.retry_after(config.delivery.retry_delays_seconds)
+        if (self.config.delivery, self._paces) == (config.delivery, made._paces):
+            made._gates = self._gates
+        return made
+
+    @property
+    def _paces(self) -> dict[str, Pace]:
+        """How fast each destination may be asked."""
+        configured = self.config.destinations.items()
+        return {name: self._adapters(one.kind).pace(one.settings) for name, one in configured}
 
     # --- what commands ask for -------------------------------------------------------------------------------
 
@@ -235,7 +257,7 @@ class Engine:
             raise UserError(dict.fromkeys(problems))
         return prepared
 
-    def refused(self, sync: Sync, error: SyncerError, trigger: str) -> None:
+    def refused(self, sync: Sync, error: SyncerError, trigger: str, by: str | None = None) -> None:
         """Write a run that could not begin into the journal as a failed one, so that `status` tells of it.
 
         Raises nothing: where the state cannot be written, or another process has the sync, the error that is on its
@@ -247,12 +269,14 @@ class Engine:
             control = self.control()
             with State(self.config.state.path, sync.name).exclusively():
                 control.recover(sync.name)
-                run_id = control.begin_run(sync.name, identity_text(sync), trigger)
+                run_id = control.begin_run(
+                    sync.name, identity_text(sync), trigger, by=by, kept=self.config.service.keep_runs
+                )
                 counts = Delivered(planned=0).counts
                 report = Report(sync, run_id, "failed", Delivered(planned=0), error=str(error), cause=cause_of(error))
                 control.finish_run(
                     run_id, result="failed", counts=counts, error=report.error,
-                    facts={"trigger": trigger, "cause": report.cause},
+                    facts={"trigger": trigger, **({"by": by} if by else {}), "cause": report.cause},
                 )  # fmt: skip
             self._finished(report)
 
@@ -288,7 +312,10 @@ class Engine:
             state.clean(control)
             self.note(state, control, sync)
             undoes = options.planner.undoes if options.planner else None
-            run_id = control.begin_run(sync.name, identity_text(sync), options.trigger, undoes)
+            run_id = control.begin_run(
+                sync.name, identity_text(sync), options.trigger, undoes, by=options.by,
+                kept=self.config.service.keep_runs,
+            )  # fmt: skip
             stages = Stages(sync=sync.name, destination=sync.destination, trigger=options.trigger)
             report = Report(sync, run_id, "failed", Delivered(planned=0), stages=stages)
             try:
@@ -316,7 +343,8 @@ class Engine:
     def _recover(self, control: Control, prepared: Prepared, report: Report, options: Options) -> None:
         """Close a run that was broken off, as the journal knows it: it has the outcomes that were remembered."""
         undoes = {"undoes": options.planner.undoes} if options.planner else {}
-        facts = {"trigger": options.trigger, **undoes, **_measures(prepared, report)}
+        by = {"by": options.by} if options.by else {}
+        facts = {"trigger": options.trigger, **undoes, **by, **_measures(prepared, report)}
         # A store that refuses this too is told of by the next run, when it recovers.
         with contextlib.suppress(StateDamaged):
             control.recover(report.sync.name, report.error or "", facts)
@@ -598,7 +626,8 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
 def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
     undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
-    return {"trigger": options.trigger, **undoes, "rows": plan.rows, "known": plan.known, "counts": plan.counts}
+    by = {"by": options.by} if options.by else {}
+    return {"trigger": options.trigger, **undoes, **by, "rows": plan.rows, "known": plan.known, "counts": plan.counts}
 
 
 def _measures(prepared: Prepared, report: Report) -> dict[str, object]:

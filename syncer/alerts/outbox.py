@@ -53,7 +53,7 @@ def deliver(control: Control, alerts: Iterable[Alert], folder: Path, now: float,
     by_name = {alert.called: alert for alert in alerts}
     blocked: set[str] = set()
     due: list[float] = []
-    for message in control.waiting():
+    for message in control.undelivered():
         if message.alert in blocked:
             continue
         alert = by_name.get(message.alert)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from syncer.mapping import seconds_of
+from syncer.spans import seconds_of
 from syncer.transport import is_loopback
 
 Event = Literal["held", "failed", "rejected", "stale", "credentials", "quota", "config"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from syncer.alerts.settings import Alert
 from syncer.control import Run
-from syncer.mapping import seconds_of
+from syncer.spans import seconds_of
 from syncer.survey import Health, Survey, quotas
 
 SENTENCE_CHARACTERS_MAX = 500

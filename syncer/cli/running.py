@@ -253,7 +253,7 @@ def serve(file: Path) -> None:
         config = load(file)
         with open_engine(config) as engine:
             stop_on_signals(engine.stop)
-            service.serve(engine)
+            service.serve(engine, lambda: load(file))
 
 
 def _refuse_used(plan: SavedPlan, engine: Engine, file: Path | None) -> None:
@@ -262,7 +262,7 @@ def _refuse_used(plan: SavedPlan, engine: Engine, file: Path | None) -> None:
 
     from syncer import documents
     from syncer.errors import UserError
-    from syncer.mapping import seconds_of
+    from syncer.spans import seconds_of
 
     if used := engine.control().use_of(plan.id):
         run, at = used

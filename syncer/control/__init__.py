@@ -5,8 +5,8 @@ SQLite in WAL mode with synchronous=FULL, through apsw because it carries a SQLi
 writes, behind a lock; reading commands open the file read-only.
 
 `schema` holds the tables and their steps, `connection` opens the file and turns what SQLite says into sentences,
-`values` are what goes in and comes out, `noting` is what there is of the history, `telling` is what alerts
-have told, and `store` is the store itself.
+`values` are what goes in and comes out, `noting` is what there is of the history, `asking` what people ask of the
+daemon, `telling` what alerts have told, and `store` is the store itself.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from syncer.control.store import Control
 from syncer.control.telling import Message, Told
 from syncer.control.values import (
     EMPTY,
+    Act,
     Append,
     Approval,
     Code,
     HistoryPart,
+    Latest,
     LeftBehind,
     Parked,
+    Pause,
     PlanFile,
+    Refusal,
+    Request,
     Run,
     Settled,
     Standing,
@@ -32,15 +37,20 @@ from syncer.control.values import (
 
 __all__ = [
     "EMPTY",
+    "Act",
     "Append",
     "Approval",
     "Code",
     "Control",
     "HistoryPart",
+    "Latest",
     "LeftBehind",
     "Message",
     "Parked",
+    "Pause",
     "PlanFile",
+    "Refusal",
+    "Request",
     "Run",
     "Settled",
     "Standing",

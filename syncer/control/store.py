@@ -10,6 +10,7 @@ from typing import Any
 
 import apsw
 
+from syncer.control.asking import Asking, held_plan
 from syncer.control.connection import open_to_look, open_to_write, row, rows, scrub
 from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.telling import Telling
@@ -42,7 +43,7 @@ _RUN = (
 )
 
 
-class Control(Telling):
+class Control(Asking, Telling):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
 
     def __init__(
@@ -74,6 +75,10 @@ class Control(Telling):
         """Open for reading; None where nothing was ever written. Raises StateDamaged as `open` does."""
         connection = open_to_look(folder)
         return None if connection is None else cls(connection)
+
+    def retry_after(self, retry_seconds: Sequence[float]) -> None:
+        """Try parked records again after these delays from now on."""
+        self._retry_seconds = tuple(retry_seconds)
 
     def close(self) -> None:
         """Close the connection."""
@@ -188,24 +193,34 @@ class Control(Telling):
 
     # --- a run -----------------------------------------------------------------------------------------------
 
-    def begin_run(self, sync: str, identity: str, trigger: str = "command", undoes: int | None = None) -> int:
+    def begin_run(
+        self,
+        sync: str,
+        identity: str,
+        trigger: str = "command",
+        undoes: int | None = None,
+        *,
+        by: str | None = None,
+        kept: int = RUNS_KEPT,
+    ) -> int:
         """Write the run into the journal before it does anything; returns its number. The oldest runs make room.
 
-        `undoes` is the run whose changes this one takes back.
+        `undoes` is the run whose changes this one takes back, `by` is who asked for it, and `kept` how many runs of
+        the sync stay.
         """
-        facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes})
+        facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes}) | ({"by": by} if by else {})
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
             db.execute(
                 "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?)",
-                (sync_id, time.time(), json.dumps(facts)),
+                (sync_id, self._clock(), json.dumps(facts)),
             )
             run_id = int(db.last_insert_rowid())
             db.execute(
                 "DELETE FROM run WHERE sync_id = ?1 AND id <= "
                 "(SELECT id FROM run WHERE sync_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                (sync_id, RUNS_KEPT),
+                (sync_id, kept),
             )
             return run_id
 
@@ -332,7 +347,7 @@ class Control(Telling):
                 "UPDATE run SET finished = ?, result = ?, planned = ?, accepted = ?, rejected = ?, deferred = ?, "
                 "unsent = ?, requests = ?, error = ?, facts = ? WHERE id = ?",
                 (
-                    time.time(),
+                    self._clock(),
                     result,
                     counts["planned"],
                     counts["accepted"],
@@ -373,7 +388,7 @@ class Control(Telling):
                     "UPDATE run SET finished = ?, result = 'failed', planned = ?, accepted = ?, rejected = ?, "
                     "deferred = ?, unsent = ?, error = ?, facts = coalesce(?, facts) WHERE id = ?",
                     (
-                        time.time(),
+                        self._clock(),
                         planned,
                         counts[Code.ACCEPTED],
                         counts[Code.REJECTED],
@@ -387,9 +402,11 @@ class Control(Telling):
             for (plan_id,) in rows(db, f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {_ID}", [sync]):
                 _close_plan(db, plan_id)
 
-    def runs(self, sync: str, limit: int = 1) -> list[Run]:
-        """The newest runs of a sync, newest first."""
-        return self._runs("WHERE sync.name = ? ORDER BY run.id DESC LIMIT ?", [sync, limit])
+    def runs(self, sync: str, limit: int = 1, before: int | None = None) -> list[Run]:
+        """The newest runs of a sync, or those before a run, newest first."""
+        older = "" if before is None else "AND run.id < ? "
+        values: list[Any] = [sync, *([] if before is None else [before]), limit]
+        return self._runs(f"WHERE sync.name = ? {older}ORDER BY run.id DESC LIMIT ?", values)
 
     def run(self, run_id: int) -> Run | None:
         """One run; None when the journal has none of this number."""
@@ -408,13 +425,7 @@ class Control(Telling):
         Only the newest run of a sync can be approved: an older plan is not what would be sent.
         """
         with self._writing() as db:
-            found = row(
-                db,
-                "SELECT run.sync_id, sync.name, digest FROM run JOIN sync ON sync.id = run.sync_id "
-                "WHERE run.id = ?1 AND result = 'held' AND digest IS NOT NULL "
-                "AND run.id = (SELECT max(id) FROM run AS other WHERE other.sync_id = run.sync_id)",
-                [run_id],
-            )
+            found = held_plan(db, run_id)
             if found is None:
                 return None
             sync_id, name, digest = found
@@ -423,7 +434,11 @@ class Control(Telling):
                 "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?)",
                 (sync_id, run_id, digest, by, at),
             )
-            return Approval(int(db.last_insert_rowid()), name, run_id, digest, by, at)
+            approval = Approval(int(db.last_insert_rowid()), name, run_id, digest, by, at)
+            # The last word counts.
+            db.execute("DELETE FROM refusal WHERE sync_id = ? AND digest = ?", (sync_id, digest))
+            self._note_act(db, by, "approve", name, {"run": str(run_id), "plan": digest}, at)
+            return approval
 
     def approval(self, sync: str, digest: str, max_age_seconds: float) -> Approval | None:
         """The unused approval of this very plan, if it is not too old."""
@@ -444,16 +459,35 @@ class Control(Telling):
 
     # --- parked records ----------------------------------------------------------------------------------------
 
-    def parked(self, sync: str) -> list[Parked]:
-        """All parked records of a sync, sorted by key."""
+    def parked(self, sync: str, offset: int = 0, limit: int | None = None) -> list[Parked]:
+        """The parked records of a sync, sorted by key: all of them, or so many from the `offset`th on."""
+        some = "" if limit is None else " LIMIT ? OFFSET ?"
+        values: list[Any] = [sync, *([] if limit is None else [limit, offset])]
         with self._reading() as db:
             found = rows(
                 db,
                 "SELECT key, payload, attempts, first_at, last_at, next_at, code, message FROM parked "
-                f"WHERE sync_id = {_ID} ORDER BY key",
-                [sync],
+                f"WHERE sync_id = {_ID} ORDER BY key{some}",
+                values,
             )
             return [Parked(*one) for one in found]
+
+    def parked_count(self, sync: str) -> int:
+        """How many records of a sync are parked."""
+        with self._reading() as db:
+            return _number(db, f"SELECT count(*) FROM parked WHERE sync_id = {_ID}", [sync])
+
+    def plan_of_run(self, run_id: int) -> PlanFile | None:
+        """The plan file of a run with what became of its records, as long as it is there."""
+        with self._reading() as db:
+            found = row(db, "SELECT id, file, rows FROM plan WHERE run_id = ? AND sendable > 0", [run_id])
+            if found is None:
+                return None
+            plan_id, file, number = found
+            codes = bytearray([Code.UNSENT]) * number
+            for lo, hi, known in _batches(db, plan_id):
+                codes[lo:hi] = known
+            return PlanFile(plan_id, file, bytes(codes))
 
     def unpark(self, sync: str, keys: Sequence[str]) -> None:
         """Forget these rejections: the records have nothing to send any more."""

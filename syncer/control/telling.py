@@ -119,7 +119,7 @@ class Telling(Noting):
 
     # --- what alerts have to send ----------------------------------------------------------------------------
 
-    def waiting(self) -> list[Message]:
+    def undelivered(self) -> list[Message]:
         """All messages that were not delivered yet, the oldest first."""
         with self._reading() as db:
             found = rows(db, "SELECT id, alert, made, body, attempts, next_at FROM message ORDER BY made, id")

@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 15.0
 """How often the daemon looks when nothing happens."""
 
+CLOSE_SECONDS = 10.0
+"""How long an ending process waits for a message that is on its way; it stays queued."""
+
 Modified = Callable[[Sync], datetime.datetime | None]
 
 
@@ -185,15 +188,21 @@ class Watchman(Observer):
         """Whether the thread lives."""
         return self._thread.is_alive()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it ought to live."""
+        return self._thread.ident is not None and not self._is_closed
+
     def open(self) -> None:
         """Begin to look."""
         self._thread.start()
 
     def close(self) -> None:
-        """Look once more, since the last runs may have ended just now, and end."""
+        """End. What the last runs came to is in the journal, and the next process tells it."""
         self._is_closed = True
         self._wake.set()
-        self._thread.join(timeout=30)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=CLOSE_SECONDS)
 
     def wake(self) -> None:
         """There may be something new."""

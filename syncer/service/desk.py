@@ -90,6 +90,11 @@ class Desk:
         for thread in self._threads.values():
             thread.join()
 
+    @property
+    def lost(self) -> list[str]:
+        """Destinations whose thread has ended although nobody closed the desk."""
+        return [] if self._is_closed else [name for name, one in self._threads.items() if not one.is_alive()]
+
     def is_idle(self) -> bool:
         """Whether nothing is due, waits or runs."""
         with self._wake:

@@ -187,6 +187,7 @@ def test_a_webhook_verifies_what_it_gets(town: Town) -> None:
     assert {"cause", "title", "since", "syncs", "sentence", "url"} == body["troubles"][0].keys()
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 @pytest.mark.parametrize("tls", ["starttls", "ssl", "none"])
 def test_a_mail_arrives(town: Town, tls: str) -> None:
     """Over STARTTLS, TLS from the start, or plain on this machine; with a login, from and to whom the config says."""

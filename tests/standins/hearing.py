@@ -168,7 +168,7 @@ class Mailbox:
         assert isinstance(given, LoginPassword)
         self.tried.append(given.password)
         is_right = (given.login, given.password) == (self.USER.encode(), self.PASSWORD.encode())
-        return AuthResult(success=is_right)
+        return AuthResult(success=is_right, handled=False)
 
 
 def _certificate(file: Path) -> Path:

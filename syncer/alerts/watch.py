@@ -66,10 +66,11 @@ class Watch:
         With `is_last` nothing waits for more of the same. Raises StateDamaged when the store cannot be used.
         """
         config = engine.config
+        # The daemon keeps what the sources said, for whoever asks it without waiting.
+        asked = {sync.name: modified(sync) for sync in config.syncs}
         if not config.alerts:
             return None
         now, control = engine.now(), engine.control()
-        asked = {sync.name: modified(sync) for sync in config.syncs}
         found = Survey(survey(config, control), expiries(config, engine.adapters), asked)
         listed = troubles(found, now, None if broken is None else engine.without_secrets(broken))
         self._first_seen = {one.cause: self._first_seen.get(one.cause, now) for one in listed}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -17,15 +17,16 @@ from syncer.service.vitals import ailments, reasons_to_wait
 router = APIRouter(tags=["health"])
 
 Here = Annotated[Daemon, Depends(here)]
+UNWELL: dict[int | str, dict[str, Any]] = {503: {"model": shapes.Unwell, "description": "Why not."}}
 
 
-@router.get("/healthz", summary="The process lives", response_model=shapes.Health)
+@router.get("/healthz", summary="The process lives", response_model=shapes.Health, responses=UNWELL)
 def healthz(daemon: Here) -> Response:
     """503 with the reasons when it had better be started anew. Needs no token."""
     return _answer(ailments(daemon))
 
 
-@router.get("/readyz", summary="The process is ready", response_model=shapes.Health)
+@router.get("/readyz", summary="The process is ready", response_model=shapes.Health, responses=UNWELL)
 def readyz(daemon: Here) -> Response:
     """Its config is loaded, its clock runs and its store answers; 503 with the reasons otherwise. Needs no token."""
     return _answer(reasons_to_wait(daemon))

@@ -23,6 +23,7 @@ from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.plan import HIDDEN, Cost, Plan, shown
 from syncer.pushing import BrokenPromise, Pauses, Pushed, Pushing
+from syncer.redaction import redacted, secrets_of
 from syncer.stages import Stages
 
 REJECTED_SHARE_MAX = 0.5
@@ -248,7 +249,8 @@ class Delivery:
         return settled, tally
 
     def _clean(self, message: str, change: Change) -> str:
-        """A destination may quote values; sensitive ones are never kept."""
+        """A destination may quote what was sent; neither credentials nor sensitive values are kept."""
+        message = redacted(message, secrets_of(self.destination.settings))
         for one in self.plan.sync.fields:
             if one.sensitive:
                 for value in (change.fields.get(one.name), change.before.get(one.name)):

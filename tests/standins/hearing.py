@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from destinations.standins.server import Answer, Request, StandIn, Table
 
 
-class _Ear(StandIn):
+class Ear(StandIn):
     """A service that keeps no records."""
 
     def settings(self) -> str:
@@ -39,7 +39,7 @@ class _Ear(StandIn):
         """Nothing."""
 
 
-class SlackStandIn(_Ear):
+class SlackStandIn(Ear):
     """One incoming webhook; answers are those of Slack's own page on them.
 
     https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/#handling_errors
@@ -75,7 +75,7 @@ class SlackStandIn(_Ear):
         return Answer(200, "ok")
 
 
-class ReceiverStandIn(_Ear):
+class ReceiverStandIn(Ear):
     """A receiver as docs/alerts.md tells to write one."""
 
     kind: ClassVar[str] = "receiver"

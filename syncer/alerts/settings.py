@@ -136,7 +136,7 @@ class Email(_Alert):
     @model_validator(mode="after")
     def _is_safe(self) -> Email:
         if self.tls == "none" and not is_loopback(self.host):
-            raise ValueError('tls = "none" is for a mail server on this machine; write "starttls" or "ssl"')
+            raise ValueError('`tls = "none"` is for a mail server on this machine; write "starttls" or "ssl"')
         if (self.user is None) != (self.password is None):
             raise ValueError("`user` and `password` go together; write both, or neither")
         return self

@@ -46,7 +46,7 @@ def link(engine: Engine) -> Callable[[Trouble], str | None]:
     def of(trouble: Trouble) -> str | None:
         if base is None:
             return None
-        return f"{base}/runs/{trouble.run}" if trouble.run is not None else f"{base}/"
+        return f"{base}/#/runs/{trouble.run}" if trouble.run is not None else f"{base}/"
 
     return of
 

@@ -277,4 +277,4 @@ def test_a_link_leads_to_the_run(town: Town) -> None:
         town.customerio.api_key = "another"
         (report,) = process.run("customerio.people")
 
-    assert f"<https://syncer.example.com/runs/{report.run}|Look at it>" in town.slack.texts[0]
+    assert f"<https://syncer.example.com/#/runs/{report.run}|Look at it>" in town.slack.texts[0]

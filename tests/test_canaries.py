@@ -181,7 +181,7 @@ def whole_life(folder: Path) -> Heard:
         with apsw.Connection(str(city.state / "control.db")) as store:
             for table in ("run", "message", "told", "request", "act"):
                 heard.note("journal", json.dumps(store.execute(f"SELECT * FROM {table}").fetchall(), default=str))
-            heard.note("parked", json.dumps(store.execute("SELECT code, message FROM parked").fetchall()))
+            heard.note("parked", str(store.execute("SELECT code, message FROM parked").fetchall()))
     return heard
 
 

@@ -121,7 +121,7 @@ def modified_of(engine: Engine) -> Modified:
     return of
 
 
-def test(engine: Engine, alert: Alert) -> tuple[bool, str]:
+def try_out(engine: Engine, alert: Alert) -> tuple[bool, str]:
     """Send a test message at once; whether it arrived, and what came back."""
     words = "This is a test of `syncer alert-test`. Nothing is wrong"
     line = {**NOTHING, "cause": "test", "title": words, "url": engine.config.service.url}

@@ -17,7 +17,7 @@ from syncer.cli.group import DONE, FAILED, as_json, cli
 @click.pass_obj
 def alert_test(file: Path, names: tuple[str, ...], is_json: bool) -> None:
     """Send a test message to each alert, or to these, and say what came back. Exit 1 when any did not arrive."""
-    from syncer.alerts.watch import test
+    from syncer.alerts.watch import try_out
     from syncer.errors import UserError
     from syncer.mistakes import did_you_mean
 
@@ -30,7 +30,7 @@ def alert_test(file: Path, names: tuple[str, ...], is_json: bool) -> None:
             guess = did_you_mean(unknown[0], known) or f" There are {', '.join(known)}."
             raise UserError(f"There is no alert {unknown[0]!r}.{guess}")
         with open_engine(config) as engine:
-            found = [(name, *test(engine, alert)) for name, alert in known.items() if not names or name in names]
+            found = [(name, *try_out(engine, alert)) for name, alert in known.items() if not names or name in names]
     if is_json:
         print_json(
             {"alerts": [{"alert": name, "delivered": is_there, "answer": told} for name, is_there, told in found]}

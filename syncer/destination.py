@@ -13,9 +13,10 @@ An adapter **must**
 - be harmless when a batch is sent twice, or mark the one request that is not with `transport.ONCE`;
 - yield a `Job` before it starts work that goes on without us (an upload), and take it up again in `resume`.
 
-It **may** answer `read` (what the destination holds), `allowance` (how many requests are left today) and `cut` (other
-batches for a large plan); the base class has an honest answer for adapters that do not. It may raise
-`DestinationUnusable` (credentials, rights, quota, closed) from any method that asks the service; changes without an
+It **may** answer `read` (what the destination holds), `allowance` (how many requests are left today), `cut` (other
+batches for a large plan), `quota` and `expires` (what its people should know in time); the base class has an honest
+answer for adapters that do not. It may raise `DestinationUnusable` (rights, closed) from any method that asks the
+service, as `CredentialsRefused` or `QuotaUsedUp` where it is that, so that alerts can say so; changes without an
 outcome then count as unsent or in doubt, which the engine can tell. It lets `ServiceUnavailable` and `Stopping` from
 the transport pass.
 

@@ -19,7 +19,7 @@ from syncer.errors import Stopping, SyncBusy, SyncerError
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.overview import schedule_of
-from syncer.run import Engine, Options, Report
+from syncer.run import Engine, Options, Prepared, Report
 from syncer.service.timetable import Start
 from syncer.state import State
 
@@ -173,11 +173,13 @@ class Desk:
         if request is not None:
             only = tuple(request.options.get("only") or ())
             options = Options(bool(request.options.get("release")), only, trigger=trigger, by=request.by)
+        prepared: Prepared | None = None
         try:
             modified = self._modified(engine, sync)
             if request is None and modified is not None and modified == self._seen.get(sync.name):
                 return Ended("done")
-            report = engine.run(engine.prepare(sync), options)
+            prepared = engine.prepare(sync)
+            report = engine.run(prepared, options)
         except Stopping:
             return Ended("queued")
         except SyncBusy as error:
@@ -191,6 +193,9 @@ class Desk:
             # The fault's place is told; its text may hold data.
             fault = f"Syncer's fault: {type(error).__name__} in {place_of(error)}."
             log.error("run_failed", sync=sync.name, error=fault)  # noqa: TRY400 - as above
+            if prepared is None:
+                # A run that has begun is in the journal already.
+                engine.refused(sync, SyncerError(fault), options.trigger, options.by)
             return Ended("failed", error=fault)
         self._note_seen(sync.name, report, modified)
         sentences = " ".join(hold.sentence for hold in report.holds)

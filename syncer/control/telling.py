@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from syncer.control.connection import row, rows
+from syncer.control.connection import row
 from syncer.control.noting import Noting
 
 Members = tuple[tuple[str, str], ...]
@@ -68,7 +68,7 @@ class Telling(Noting):
     def told(self, alert: str) -> list[Told]:
         """The troubles that an alert has told about and that are not over, as far as it knows."""
         with self._reading() as db:
-            found = rows(db, "SELECT cause, since, title, members FROM told WHERE alert = ? ORDER BY since", [alert])
+            found = db.execute("SELECT cause, since, title, members FROM told WHERE alert = ? ORDER BY since", [alert])
             return [
                 Told(cause, since, title, tuple((slot, sync) for slot, sync in json.loads(members)))
                 for cause, since, title, members in found
@@ -90,15 +90,14 @@ class Telling(Noting):
         with self._writing() as db:
             ours = set[str]()
             for one in begun:
-                if rows(
-                    db,
+                if db.execute(
                     "INSERT INTO told(alert, cause, since, title, members) VALUES (?, ?, ?, ?, ?) "
                     "ON CONFLICT (alert, cause) DO NOTHING RETURNING cause",
                     [alert, one.cause, one.since, one.title, json.dumps(one.members)],
                 ):
                     ours.add(one.cause)
             for cause in over:
-                if rows(db, "DELETE FROM told WHERE alert = ? AND cause = ? RETURNING cause", [alert, cause]):
+                if db.execute("DELETE FROM told WHERE alert = ? AND cause = ? RETURNING cause", [alert, cause]):
                     ours.add(cause)
             for one in known:
                 db.execute(
@@ -122,14 +121,13 @@ class Telling(Noting):
     def undelivered(self) -> list[Message]:
         """All messages that were not delivered yet, the oldest first."""
         with self._reading() as db:
-            found = rows(db, "SELECT id, alert, made, body, attempts, next_at FROM message ORDER BY made, id")
+            found = db.execute("SELECT id, alert, made, body, attempts, next_at FROM message ORDER BY made, id")
             return [Message(*one) for one in found]
 
     def claim(self, message: Message, until: float) -> bool:
         """Take a message to send it; nobody else does before `until`. False when somebody else has it."""
         with self._writing() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 "UPDATE message SET next_at = ?, attempts = attempts + 1 WHERE id = ? AND attempts = ? RETURNING id",
                 [until, message.id, message.attempts],
             )

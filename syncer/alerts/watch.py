@@ -8,7 +8,7 @@ import datetime
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 15.0
 """How often the daemon looks when nothing happens."""
 
+ASKING_SECONDS = 20.0
+"""How long one look may ask sources: a warehouse that is silent must not keep back what else there is to tell."""
 CLOSE_SECONDS = 10.0
 """How long an ending process waits for a message that is on its way; it stays queued."""
 
@@ -67,7 +69,7 @@ class Watch:
         """
         config = engine.config
         # The daemon keeps what the sources said, for whoever asks it without waiting.
-        asked = {sync.name: modified(sync) for sync in config.syncs}
+        asked = _asked(config.syncs, modified)
         if not config.alerts:
             return None
         now, control = engine.now(), engine.control()
@@ -107,6 +109,12 @@ class Watch:
 def _scrubbed(engine: Engine, trouble: Trouble) -> Trouble:
     """A setting's secret may have found its way into a sentence of somebody's adapter; the config knows them all."""
     return dataclasses.replace(trouble, sentence=engine.without_secrets(trouble.sentence))
+
+
+def _asked(syncs: Sequence[Sync], modified: Modified) -> dict[str, datetime.datetime | None]:
+    """When each source changed last; None where nobody could say, or where those before had taken too long."""
+    until = time.monotonic() + ASKING_SECONDS
+    return {sync.name: modified(sync) if time.monotonic() < until else None for sync in syncs}
 
 
 def modified_of(engine: Engine) -> Modified:

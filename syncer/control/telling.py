@@ -1,5 +1,4 @@
-"""What the control store knows for those who watch: counts and newest runs, what alerts have told, and what they
-have still to send.
+"""What the control store knows for those who watch: what alerts have told, and what they have still to send.
 
 An alert's message is queued in the commit that remembers that its trouble was told, so a process that dies in between
 neither forgets a message nor queues it twice. Two processes may tell at once: whoever's row goes in has told it.
@@ -43,14 +42,6 @@ class Message:
 
 class Telling(Noting):
     """The watchers' part of the store."""
-
-    def parked_count(self, sync: str) -> int:
-        """How many records of a sync are parked."""
-        with self._reading() as db:
-            found = row(
-                db, "SELECT count(*) FROM parked JOIN sync ON sync.id = parked.sync_id WHERE sync.name = ?", [sync]
-            )
-            return int(found[0]) if found else 0
 
     def last_success(self, sync: str) -> float | None:
         """When the newest run that was done ended, in seconds since 1970."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +15,7 @@ from syncer.alerts.outbox import DELAYS_SECONDS
 from syncer.alerts.watch import Watchman, modified_of, try_out
 from tests.alerts.town import Process, Town
 from tests.standins.hearing import Mailbox
-from tests.workplace import until
+from tests.workplace import PROJECT, until
 
 HELD = "UPDATE people SET score = score + 1000"
 
@@ -180,6 +182,18 @@ def test_a_webhook_verifies_what_it_gets(town: Town) -> None:
         process.look()
     (body,) = town.receiver.bodies
 
+    # The receiver of the page takes it, and nothing else.
+    page = (PROJECT / "docs" / "alerts.md").read_text()
+    told: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], told)
+    sent = town.receiver.log[-1].request
+    headers = {name: sent.headers[name.lower()] for name in ("Syncer-Timestamp", "Syncer-Signature")}
+    example = json.loads(page.split("```json\n")[1].split("```")[0])
+
+    assert told["is_from_syncer"](town.receiver.secret, headers, sent.body)
+    assert not told["is_from_syncer"]("another-secret-of-16", headers, sent.body)
+    assert not told["is_from_syncer"](town.receiver.secret, headers, sent.body + b" ")
+    assert (example.keys(), example["troubles"][0].keys()) == (body.keys(), body["troubles"][0].keys())
     assert "answered 401. Put the receiver's own secret into the config." in str(logs)
     assert {"id", "alert", "at", "state", "kind", "title", "troubles"} == body.keys()
     assert ("webhook", "begun", "held") == (body["alert"], body["state"], body["kind"])

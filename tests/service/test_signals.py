@@ -283,12 +283,12 @@ def test_a_store_that_does_not_answer(town: Town) -> None:
 
 def damage(face: Face) -> None:
     """Overwrite the store under the daemon, and let it forget what it had read."""
-    control = face.daemon.engine.control()
-    with control._lock:
-        control._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        file = Path(control._connection.filename)
+    store: Any = face.daemon.engine.control()._connection
+    with store._lock:
+        store.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        file = Path(store.db.filename)
         file.write_bytes(b"no database at all. " * (file.stat().st_size // 20))
-        control._connection.pragma("shrink_memory")
+        store.db.pragma("shrink_memory")
 
 
 def test_a_daemon_that_stands_still_does_not_live(town: Town) -> None:
@@ -354,6 +354,19 @@ def test_dashboard_and_rules_name_what_is_there(scraped: Scraped) -> None:
     assert len(queries()) == len(set(queries()))
     for metric in ("syncer_changes_total", "syncer_parked_records", "syncer_held", "syncer_quota_left"):
         assert metric in named
+
+
+def test_the_page_names_every_number(scraped: Scraped) -> None:
+    """docs/monitoring.md has every metric of ours that a daemon shows."""
+    page = (PROJECT / "docs" / "monitoring.md").read_text()
+    shown = {name for name in scraped.samples if name.startswith("syncer_")}
+    shown = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in shown}
+
+    assert set() == {name for name in shown if f"`{name}`" not in page} - {FAILURE}
+    assert "_failure_timestamp_seconds`" in page
+
+
+FAILURE = "syncer_config_last_load_failure_timestamp_seconds"
 
 
 def test_the_dashboard_is_one_for_grafana() -> None:

@@ -69,6 +69,11 @@ class Asking(Noting):
                 )
             return answer
 
+    def answered(self, key: str, body: str) -> dict[str, Any] | None:
+        """The answer that an idempotency key has got within a day. Raises KeyUsed as `ask` does."""
+        with self._reading() as db:
+            return _answered(db, key, body, self._clock() - ANSWERS_KEPT_SECONDS)
+
     def ask_in_vain(self, sync: str, by: str, options: Mapping[str, Any], error: str) -> None:
         """Note a request that is refused, with the sentence that says why."""
         with self._writing() as db:

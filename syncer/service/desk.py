@@ -212,6 +212,7 @@ class Desk:
                 self._told[sync.name] = str(error)
             return Ended("queued")
         except NotDue:
+            log.info("left_to_another", sync=sync.name)
             return Ended("done")
         except SyncerError as error:
             engine.refused(sync, error, options.trigger, options.by, is_due)
@@ -238,11 +239,11 @@ class Desk:
         latest = control.latest().get(start.sync)
         if newest is None or latest is None or newest.result == "running":
             return True
-        if modified is not None:
-            is_whole = newest.result == "done" and not newest.deferred and not newest.unsent
-            if is_whole and newest.facts.get("modified") == modified.isoformat():
-                self._seen[start.sync] = modified
-                return False
+        if modified is not None and newest.facts.get("modified") != modified.isoformat():
+            return True
+        if modified is not None and newest.result == "done" and not newest.deferred and not newest.unsent:
+            self._seen[start.sync] = modified
+            return False
         return latest.started <= start.at
 
     def _modified(self, engine: Engine, sync: Sync) -> datetime.datetime | None:

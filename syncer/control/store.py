@@ -13,6 +13,7 @@ from syncer.control import copying, sqlite
 from syncer.control.connection import Connection, Database, Where, number, row
 from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.schema import SYNC_ID
+from syncer.control.telling import Telling
 from syncer.control.values import (
     EMPTY,
     Code,
@@ -37,7 +38,7 @@ _RUN = (
 )
 
 
-class Control(Waiting):
+class Control(Waiting, Telling):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
 
     @classmethod
@@ -408,7 +409,7 @@ class Control(Waiting):
                     (json.dumps(list(versions)), run_id),
                 )
 
-    def recover(self, sync: str, error: str = KILLED) -> None:
+    def recover(self, sync: str, error: str = KILLED, facts: Mapping[str, Any] | None = None) -> None:
         """Close what a killed process left open. Idempotent; the caller holds the sync's lock.
 
         Batches in flight stay without codes: their records are in doubt. The run is told in the journal with
@@ -424,7 +425,7 @@ class Control(Waiting):
                             counts[code] += codes.count(code)
                 db.execute(
                     "UPDATE run SET finished = ?, result = 'failed', planned = ?, accepted = ?, rejected = ?, "
-                    "deferred = ?, unsent = ?, error = ? WHERE id = ?",
+                    "deferred = ?, unsent = ?, error = ?, facts = coalesce(?, facts) WHERE id = ?",
                     (
                         self._clock(),
                         planned,
@@ -433,6 +434,7 @@ class Control(Waiting):
                         counts[Code.DEFERRED] + counts[Code.UNKNOWN],
                         planned - sum(counts),
                         error,
+                        None if facts is None else json.dumps(facts),
                         run_id,
                     ),
                 )

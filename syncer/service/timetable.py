@@ -41,13 +41,14 @@ class Timetable:
             first = self._first_seen.setdefault(sync.name, now)
             if sync.name in paused:
                 continue
-            if trigger := self._trigger(schedule_of(engine, sync), sync, latest, first, now):
+            if trigger := self._trigger(engine, sync, latest, first, now):
                 self._offered[sync.name] = now
                 yield Start(sync.name, trigger, now)
 
     def _trigger(
-        self, schedule: Schedule, sync: Sync, latest: Mapping[str, Latest], first: float, now: float
+        self, engine: Engine, sync: Sync, latest: Mapping[str, Latest], first: float, now: float
     ) -> str | None:
+        schedule = schedule_of(engine, sync)
         own = latest.get(sync.name)
         offered = self._offered.get(sync.name, 0.0)
         if own and own.is_open and offered <= own.started and engine.control().holder(sync.name) is None:

@@ -14,7 +14,7 @@ from syncer.control import Latest
 from syncer.mapping import Sync
 from syncer.overview import schedule_of
 from syncer.run import Engine
-from syncer.schedule import Schedule, next_start, quiet_until
+from syncer.schedule import next_start, quiet_until
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pydantic import Field, SecretStr, field_validator
 from requests import Response
 
 from syncer.change import Change, Outcome, Value, accepted, deferred, rejected
-from syncer.destination import Destination, DestinationSettings, Limits, Pace
+from syncer.destination import Destination, DestinationSettings, Limits, Pace, fits_a_header
 from syncer.errors import CredentialsRefused, DestinationUnusable, Problem
 from syncer.mapping import Sync
 from syncer.signing import signature
@@ -93,7 +93,7 @@ class WebhookSettings(DestinationSettings):
                 raise ValueError(f"cannot set {name!r}, because Syncer sets it itself; take it out")
             if names.count(name.lower()) > 1:
                 raise ValueError(f"has {name!r} twice, since letters of either case are the same here; take one out")
-            if not text.isascii() or not text.isprintable() or text != text.strip():
+            if not fits_a_header(text):
                 raise ValueError(f"the value of {name!r} may hold visible ASCII characters only; correct it")
         return headers
 
@@ -334,6 +334,6 @@ def _claims_json(response: Response) -> bool:
 def _json_of(response: Response) -> Any:
     """The body as JSON has it; None when it is none."""
     try:
-        return json.loads(response.content)
+        return response.json()
     except ValueError:
         return None

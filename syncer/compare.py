@@ -370,7 +370,8 @@ class _Comparison:
     def _register_parked(self, plan: Plan) -> None:
         parked = self.inputs.parked
         plan.parked_keys = frozenset(one.key for one in parked)
-        due = [one.next_at is not None and one.next_at <= self.now for one in parked]
+        # A refusal of the future was met while the clock was ahead; its next try could be years away.
+        due = [one.next_at is not None and (one.next_at <= self.now or one.last_at > self.now) for one in parked]
         self.db.register(
             "parked",
             pa.table(

@@ -30,9 +30,9 @@ import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from syncer.change import Change, Held, Job, Outcome, Value, Wanted
 from syncer.errors import DestinationUnusable, Problem
@@ -60,6 +60,21 @@ class DestinationSettings(BaseModel):
     expires: datetime.date | None = Field(
         default=None, description="The last day of its credentials, so that alerts can tell before; as 2027-01-31."
     )
+
+
+def fits_a_header(text: str) -> bool:
+    """Whether a key can travel in a header: visible ASCII, on one line. What cannot, a library refuses aloud."""
+    return text.isascii() and text.isprintable() and text == text.strip()
+
+
+def _is_key(secret: SecretStr) -> SecretStr:
+    if not fits_a_header(secret.get_secret_value()):
+        raise ValueError("holds a line break, a blank at an end or letters beyond ASCII, and no key does; copy it anew")
+    return secret
+
+
+HeaderKey = Annotated[SecretStr, AfterValidator(_is_key)]
+"""A secret that is sent in a header."""
 
 
 @dataclass(frozen=True, slots=True)

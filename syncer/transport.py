@@ -32,6 +32,7 @@ from tenacity import (
 )
 
 from syncer import __version__
+from syncer.answer import BYTES_MAX, TIMEOUTS_MAX, Answer, TooLarge, TooSlow
 from syncer.destination import Pace
 from syncer.errors import DestinationUnusable, Redirected, ServiceUnavailable, Stopping, SyncerError
 
@@ -44,6 +45,8 @@ AGAIN = frozenset({408, 420, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 5
 """Answers after which the same request is worth repeating. 420 is an edge that cannot route, and 520 to 524 are
 a proxy's that got no useful answer from the service behind it."""
 TOO_MANY = 429
+READS = ("GET", "HEAD")
+"""Methods that change nothing, whatever becomes of the answer."""
 NOT_APPLIED = frozenset({425, TOO_MANY})
 """Of these, the answers that say that nothing was applied."""
 
@@ -271,7 +274,7 @@ class Transport(HTTPAdapter):
                 f"{self._title}: plain http is allowed for loopback hosts only, not for {address.hostname}."
             )
         repeatable = request.headers.pop("Syncer-Repeat", None) != "never"
-        writes = request.method not in ("GET", "HEAD")
+        writes = request.method not in READS
         doubt = False
 
         def attempt() -> requests.Response:
@@ -308,7 +311,7 @@ class Transport(HTTPAdapter):
             self._doubts.is_open = True
         if response.is_redirect or response.is_permanent_redirect:
             location = response.headers.get("Location", "")
-            target = urlsplit(location).netloc or "another address"
+            target = _host_of(location) or "another address"
             raise Redirected(
                 f"{self._title} at {address.netloc} answered {response.status_code} with a redirect to {target}; "
                 "redirects are not followed. Check the address and region in the config.",
@@ -347,9 +350,10 @@ class Transport(HTTPAdapter):
         proxies = {} if is_loopback(address.hostname or "") else requests.utils.get_environ_proxies(address.geturl())
         try:
             response = super().send(
-                request, False, (min(10.0, self._timeout), self._timeout), bundle or verify, cert, proxies
+                request, True, (min(10.0, self._timeout), self._timeout), bundle or verify, cert, proxies
             )
-            _ = response.content  # A body that is cut short has to show here, where it can be repeated.
+            answer = Answer.of(response)
+            answer.read(self._timeout)  # A body that is cut short has to show here, where it can be repeated.
         except requests.exceptions.SSLError as error:
             # The library's own error quotes the whole address, and an address may hold a person's.
             if _is_caused_by(error, "SSLCertVerificationError"):
@@ -365,7 +369,18 @@ class Transport(HTTPAdapter):
             raise _AgainError("closed the connection without an answer.", doubt=True) from None
         except requests.exceptions.RequestException:
             raise _AgainError("sent an answer that was cut short.", doubt=True) from None
-        return response
+        except TooSlow:
+            raise _AgainError(
+                f"did not finish its answer within {TIMEOUTS_MAX * self._timeout:g} s.", doubt=True
+            ) from None
+        except TooLarge:
+            if request.method not in READS:
+                self._doubts.is_open = True
+            raise DestinationUnusable(
+                f"{self._title} at {host} sent an answer of more than {BYTES_MAX // 1024**2} MiB, and nothing that "
+                "large was asked for. Check the address in the config, and who answers there."
+            ) from None
+        return answer
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -400,6 +415,14 @@ def _request_id(headers: Mapping[str, str]) -> str:
     """The service's id of a request, when it gives one that looks like an id."""
     found = next((headers[name] for name in REQUEST_ID_HEADERS if name in headers), "")
     return found if re.fullmatch(r"[!-~]{1,100}", found) else ""
+
+
+def _host_of(location: str) -> str:
+    """The host of an address that somebody else wrote; empty when it has none, or is no address at all."""
+    try:
+        return urlsplit(location).netloc
+    except ValueError:
+        return ""
 
 
 def _retry_after(text: str | None) -> float | None:

@@ -147,5 +147,8 @@ def member_in(body: Any) -> Mapping[str, Any] | None:
         attributes: dict[str, Any] = body["data"]["attributes"] | {"id": body["data"]["id"]}
         attributes["tags"] = list(attributes["tags"])
     except (KeyError, TypeError):
-        raise DestinationUnusable("base_url does not answer as Orbit's API does: this is not a member.") from None
+        attributes = {"id": None, "tags": []}
+    # An id becomes part of an address, and tags are compared with ours.
+    if not all(isinstance(text, str) for text in (attributes["id"], *attributes["tags"])):
+        raise DestinationUnusable("base_url does not answer as Orbit's API does: this is not a member.")
     return None if attributes.get("merged_at") or attributes.get("deleted_at") else attributes

@@ -20,6 +20,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from pydantic import SecretStr
 
 from destinations.salesforce_parts.settings import SalesforceSettings
+from syncer.destination import fits_a_header
 from syncer.errors import CredentialsRefused, DestinationUnusable, ServiceUnavailable, Stopping
 from syncer.transport import Transport, is_loopback
 
@@ -195,7 +196,7 @@ def _token(answer: requests.Response) -> Token:
         hint = HINTS.get(code, "Check `login_url`, `client_id` and the secrets.")
         raise CredentialsRefused(f"{TITLE} refused the login ({answer.status_code}, {code}). {hint}")
     text, base_url = said.get("access_token"), said.get("instance_url")
-    if not (isinstance(text, str) and text and isinstance(base_url, str)):
+    if not (isinstance(text, str) and text and fits_a_header(text) and isinstance(base_url, str)):
         raise DestinationUnusable(
             f"{TITLE} answered the login with something that is not a token. Check `login_url`: it may be a web page."
         )

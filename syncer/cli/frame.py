@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -90,9 +91,14 @@ def stop_on_signals(stop: threading.Event) -> None:
     signal.signal(signal.SIGINT, handle)
 
 
+_UNSEEN = re.compile("[\x7f-\x9f\xad\u0600-\u0605\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+"""What JSON may hold as it is, and a terminal obeys or hides: C1 codes, marks of direction, halves of characters."""
+
+
 def print_json(document: dict[str, Any]) -> None:
-    """A result on stdout, for machines."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """A result on stdout, for machines; it means the same to them, and nothing in it gives orders to a terminal."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def counted(number: int, noun: str) -> str:

@@ -201,8 +201,10 @@ class Control(Waiting, Telling):
     def garbage(self, older_than_seconds: float) -> list[str]:
         """Files that nothing refers to any more since that long."""
         with self._reading() as db:
-            limit = time.time() - older_than_seconds
-            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ? ORDER BY file", [limit])]
+            now = time.time()
+            # Garbage of the future was made while the clock was ahead; waiting for its time could take years.
+            query = "SELECT file FROM garbage WHERE since <= ? OR since > ? ORDER BY file"
+            return [file for (file,) in db.execute(query, [now - older_than_seconds, now])]
 
     def collected(self, files: Iterable[str]) -> None:
         """These garbage files are deleted."""

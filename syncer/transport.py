@@ -145,6 +145,11 @@ class _AgainError(Exception):
         self.retry_after = retry_after
 
 
+Watch = Callable[[int | None, float], None]
+"""Told of every request that was sent: the status of its answer (None when there was none), and how many seconds it
+took, without the wait for its place in the pace."""
+
+
 class Transport(HTTPAdapter):
     """One run's way to one destination. Thread-safe; hand it to adapters, which take sessions from it."""
 
@@ -160,6 +165,7 @@ class Transport(HTTPAdapter):
         wait_first: float = 0.5,
         wait_max: float = 30.0,
         gates: Gates | None = None,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=64)
         self._gate = gate
@@ -172,6 +178,7 @@ class Transport(HTTPAdapter):
             "retry_after_max": retry_after_max,
             "wait_first": wait_first,
             "wait_max": wait_max,
+            "watch": watch,
         }
         self._main: Transport = self
         """The one that counts requests, for a door beside it too."""
@@ -181,6 +188,7 @@ class Transport(HTTPAdapter):
         self._stop = stop
         self._timeout = timeout
         self._attempts = attempts
+        self._watch = watch
         self._retry_after_max = retry_after_max
         self._wait = wait_exponential(multiplier=wait_first, max=wait_max) + wait_random(0, wait_first)
         self._lock = threading.Lock()
@@ -312,8 +320,29 @@ class Transport(HTTPAdapter):
         return response
 
     def _once(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
+        """One attempt, counted and timed."""
         with self._main._lock:
             self._main.requests += 1
+        status: int | None = None
+        started = time.monotonic()
+        try:
+            response = self._exchange(request, verify, cert)
+            status = response.status_code
+        finally:
+            if self._watch is not None:
+                self._watch(status, time.monotonic() - started)
+        with self._lock:
+            self.statuses[status] += 1
+        self._main._answers.request_id = _request_id(response.headers)
+        if status in AGAIN:
+            told = _retry_after(response.headers.get("Retry-After"))
+            if told is not None and status == TOO_MANY:
+                self._gate.rest(min(told, self._retry_after_max))
+            raise _AgainError(f"answered {status}.", doubt=status not in NOT_APPLIED, retry_after=told)
+        return response
+
+    def _exchange(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
+        """Send, and read the whole answer. Raises _AgainError and DestinationUnusable."""
         address = urlsplit(request.url or "")
         host = address.netloc
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
@@ -351,18 +380,6 @@ class Transport(HTTPAdapter):
                 f"{self._title} at {host} sent an answer of more than {BYTES_MAX // 1024**2} MiB, and nothing that "
                 "large was asked for. Check the address in the config, and who answers there."
             ) from None
-        with self._lock:
-            self.statuses[answer.status_code] += 1
-        self._main._answers.request_id = _request_id(answer.headers)
-        if answer.status_code in AGAIN:
-            told = _retry_after(answer.headers.get("Retry-After"))
-            if told is not None and answer.status_code == TOO_MANY:
-                self._gate.rest(min(told, self._retry_after_max))
-            raise _AgainError(
-                f"answered {answer.status_code}.",
-                doubt=answer.status_code not in NOT_APPLIED,
-                retry_after=told,
-            )
         return answer
 
     def _pause(self, state: RetryCallState) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -157,7 +158,9 @@ class Workplace:
     def outlast(self, sync: str) -> None:
         """What time would do, after a process was killed that held a sync: its lease has run out."""
         if self.kept.control is not None:
-            with psycopg.connect(self.kept.control.get_secret_value(), autocommit=True) as db:
+            url = self.kept.control.get_secret_value()
+            # It may have been killed before it made the store.
+            with contextlib.suppress(psycopg.errors.UndefinedTable), psycopg.connect(url, autocommit=True) as db:
                 db.execute("UPDATE syncer.lease SET expires_at = '-infinity' WHERE sync = %s", [sync])
 
     def journal(self, sync: str) -> list[Run]:

@@ -10,12 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from syncer.cli.group import FAILED
+from syncer.cli.group import FAILED, LOG_FORMAT
 
 if TYPE_CHECKING:
     from syncer.config import Config
@@ -28,7 +29,10 @@ def load(file: Path) -> Config:
     import destinations
     from syncer import config
 
-    return config.load(file, destinations.adapter, destinations.kinds)
+    read = config.load(file, destinations.adapter, destinations.kinds)
+    context = click.get_current_context(silent=True)
+    form = context.meta.get(LOG_FORMAT) if context else None
+    return replace(read, log=read.log.model_copy(update={"format": form})) if form else read
 
 
 @contextmanager
@@ -40,15 +44,17 @@ def open_engine(config: Config) -> Iterator[Engine]:
     from syncer.logs import configure
     from syncer.run import Engine
     from syncer.sources import source_of
+    from syncer.tracing import traced
 
-    configure()
+    configure(form=config.log.format)
     for shared in config.shared_fields():
         structlog.get_logger(__name__).warning("fields_shared", place=shared.place, sentence=shared.sentence)
-    engine = Engine(config, source_of(config.source), destinations.adapter)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    with traced():
+        engine = Engine(config, source_of(config.source), destinations.adapter)
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 @contextmanager

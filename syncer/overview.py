@@ -92,6 +92,7 @@ def _one(
     document = documents.status(
         sync,
         control,
+        title=engine.title(sync.destination),
         known=count,
         holder=state.holder(),
         next_run=None if standing.pause else next_start_of(schedule, sync, standing.latest, now),

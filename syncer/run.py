@@ -164,6 +164,10 @@ class Engine:
         )
         return adapter(name, configured.settings, transport)
 
+    def title(self, name: str) -> str:
+        """What people call the service of a configured destination."""
+        return self._adapters(self.config.destinations[name].kind).title
+
     def now(self) -> float:
         """Seconds since 1970, by this engine's clock."""
         return self._clock()

@@ -5,6 +5,8 @@
     syncs       a sync: where it stands, its plan and parked records, triggers, pauses
     runs        runs, their changes, and words about held plans; requests; the journal
 
+The page at `/` asks here too; its files are `syncer.service.page`'s.
+
 Every error is `{"error": sentence}`.
 """
 
@@ -22,6 +24,7 @@ from syncer import __version__
 from syncer.errors import SyncerError, UserError
 from syncer.service.api import guard, runs, shapes, syncs
 from syncer.service.daemon import Daemon
+from syncer.service.page import routes
 
 __all__ = ["application"]
 
@@ -44,6 +47,7 @@ def application(daemon: Daemon) -> FastAPI:
     app.state.daemon = daemon
     app.state.guard = guard.Guard(daemon)
     app.add_middleware(guard.SmallBodies)
+    app.add_middleware(guard.Unremembered)
 
     @app.get("/healthz", tags=["health"], summary="The process lives")
     def healthz() -> shapes.Health:
@@ -51,6 +55,7 @@ def application(daemon: Daemon) -> FastAPI:
 
     for router in (guard.router, syncs.router, runs.router):
         app.include_router(router)
+    app.routes.extend(routes())
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
     app.add_exception_handler(UserError, _user_error)

@@ -1,0 +1,104 @@
+// Where every sync stands.
+
+import * as api from "./api.js";
+import { h } from "./dom.js";
+import { journal } from "./journal.js";
+import { badge, button, fact, holds, sum } from "./parts.js";
+import { spark } from "./plots.js";
+import { ago, number, seconds, sentence, several, span } from "./words.js";
+
+const ACTS = 8;
+
+export const title = () => "Overview";
+
+export const load = () => api.journal({ limit: ACTS });
+
+export function draw({ acts }, { syncs }) {
+  return [
+    h("h1", { tabindex: -1, "data-key": "title" }, "Overview"),
+    tiles(syncs),
+    needs(syncs),
+    syncs.length === 0 && h("p", { class: "nothing card", "data-key": "none" }, "No sync is configured yet. Write a mapping file, and it appears here."),
+    h("section", { class: "cards", "data-key": "syncs", "aria-label": "Syncs" }, syncs.map(card)),
+    journal(acts),
+  ].filter(Boolean);
+}
+
+function tiles(syncs) {
+  const count = (state) => syncs.filter((sync) => stateOf(sync) === state).length;
+  const parked = syncs.reduce((total, sync) => total + sync.parked, 0);
+  const tile = (words, figure, tone) => h("li", { class: figure ? tone : "none" }, h("b", {}, number(figure)), " ", h("span", {}, words));
+  return h("ul", { class: "tiles", "data-key": "tiles", "aria-label": "All syncs" },
+    tile(syncs.length === 1 ? "sync" : "syncs", syncs.length, ""), tile("running", count("running"), "running"),
+    tile("held", count("held"), "held"), tile("failed", count("failed"), "failed"),
+    tile("paused", syncs.filter((sync) => sync.paused).length, "paused"), tile("parked", parked, "parked"));
+}
+
+/** What a sync is doing or came to, in one word. */
+export function stateOf(sync) {
+  return sync.running ? "running" : sync.state;
+}
+
+function needs(syncs) {
+  const listed = syncs.filter((sync) => sync.holds.length || stateOf(sync) === "failed");
+  if (!listed.length) return null;
+  return h("section", { class: "needs", "data-key": "needs", "aria-labelledby": "needs" },
+    h("h2", { id: "needs" }, "Needs somebody"),
+    listed.map((sync) => need(sync)));
+}
+
+/** A held plan with its sentences and the two ways out; or why the last run failed. */
+export function need(sync) {
+  const run = sync.last_run;
+  return h("article", { class: `need ${sync.state}`, "data-key": `need-${sync.sync}` },
+    h("div", { class: "row head" }, badge(sync.state), h("a", { class: "name", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, sync.sync),
+      run && h("span", { class: "soft" }, "run ", h("a", { href: `#/runs/${run.run}` }, `#${run.run}`), ", ", ago(run.started))),
+    sync.state === "held" ? holds(sync.holds) : h("p", { class: "why" }, sentence(sync.error || run?.error || "The run failed.")),
+    sync.refused && h("p", {}, "Refused by ", h("b", {}, sync.refused.by), ", ", ago(sync.refused.at), sync.refused.reason && `: ${sync.refused.reason}`),
+    sync.state === "held" && run && h("div", { class: "row" },
+      button("release", `Release ${several(run.planned, "change")}`, { sync: sync.sync, run: run.run }, { of: sync.sync, tone: "main" }),
+      !sync.refused && button("refuse", "Refuse", { sync: sync.sync, run: run.run }, { of: sync.sync }),
+      h("a", { class: "button", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, "Look at it")));
+}
+
+/** What it is doing or came to, whether it waits for its turn, and whether it is paused. */
+export function badges(sync) {
+  return [badge(stateOf(sync)), sync.queued > 0 && badge("queued"), sync.paused && badge("paused")];
+}
+
+/** The buttons of one sync. */
+export function controls(sync) {
+  return h("div", { class: "row controls" },
+    button("run", sync.queued ? "Will run" : "Run now", { sync: sync.sync }, { of: sync.sync, isOff: Boolean(sync.queued || sync.paused) }),
+    sync.paused ? button("resume", "Resume", { sync: sync.sync }, { of: sync.sync }) : button("pause", "Pause", { sync: sync.sync }, { of: sync.sync }));
+}
+
+function card(sync) {
+  const run = sync.last_run;
+  return h("article", { class: `card sync ${stateOf(sync).replace(" ", "-")}`, "data-key": sync.sync, "aria-label": sync.sync },
+    h("div", { class: "row head" },
+      h("h2", {}, h("a", { class: "name", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, sync.sync)),
+      badges(sync),
+      run && h("a", { class: "sparks", href: `#/syncs/${encodeURIComponent(sync.sync)}`, tabindex: -1, "aria-hidden": "true" }, spark(sync.runs))),
+    way(sync),
+    run ? sum(run) : h("p", { class: "soft" }, "Nothing was sent yet."),
+    times(sync),
+    controls(sync));
+}
+
+/** From where to where. */
+export function way(sync) {
+  return h("p", { class: "soft way", "data-key": "way" }, sync.source ? `${sync.source} → ${sync.object}` : sync.object,
+    sync.destination_title && ` in ${sync.destination_title}`);
+}
+
+/** When it ran, when it runs, how fresh its source is, and what waits. */
+export function times(sync) {
+  const run = sync.last_run;
+  return h("dl", { class: "facts" },
+    fact("Last run", run ? [h("a", { href: `#/runs/${run.run}` }, ago(run.started)), h("small", { class: "line" }, run.finished ? `took ${span(seconds(run))}` : "goes on")] : "–"),
+    fact("Next run", sync.paused ? "paused" : ago(sync.next_run)),
+    fact("Source changed", ago(sync.source_modified)),
+    fact("Known", number(sync.known)),
+    fact("Parked", sync.parked ? h("a", { class: "rejected", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, number(sync.parked)) : "0"));
+}

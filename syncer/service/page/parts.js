@@ -100,6 +100,9 @@ export function crumbs(...steps) {
     [place > 0 && h("span", { "aria-hidden": "true" }, " / "), href ? h("a", { href }, words) : h("span", { "aria-current": "page" }, words)]));
 }
 
+/** What or who began a run. */
+export const started = (run) => [run.trigger, run.by].filter(Boolean).join(", ") || "–";
+
 /** The runs of a sync, a line each. */
 export function runTable(runs) {
   if (!runs.length) return h("p", { class: "nothing" }, "No run yet.");
@@ -108,6 +111,6 @@ export function runTable(runs) {
       h("th", { scope: "col", class: place > 3 ? "number" : "" }, one)))),
     h("tbody", {}, runs.map((run) => h("tr", { "data-key": `run-${run.run}` },
       h("td", {}, h("a", { href: `#/runs/${run.run}` }, `#${run.run}`)), h("td", {}, badge(run.result)), h("td", {}, ago(run.started)),
-      h("td", {}, run.trigger || "–"),
+      h("td", {}, started(run)),
       ["planned", ...OUTCOMES, "requests"].map((name) => h("td", { class: `number ${run[name] ? name : "none"}` }, number(run[name]))))))));
 }

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { h } from "./dom.js";
 import { need } from "./overview.js";
-import { badge, chooser, crumbs, fact, fields, holds, pages, rangesOf, sum } from "./parts.js";
+import { badge, chooser, crumbs, fact, fields, holds, pages, rangesOf, started, sum } from "./parts.js";
 import { OUTCOMES, distributionPlot } from "./plots.js";
 import { ago, number, seconds, sentence, several, span, when } from "./words.js";
 
@@ -61,7 +61,7 @@ function facts(run) {
   return h("dl", { class: "facts" },
     fact("Started", h("span", { title: run.started }, when(run.started)), " ", h("small", {}, ago(run.started))),
     fact("Took", run.finished ? span(seconds(run)) : "goes on"),
-    fact("By", [run.trigger, run.by].filter(Boolean).join(", ") || "–"),
+    fact("By", started(run)),
     fact("Requests", number(run.requests)),
     run.released.length > 0 && fact("Passed", run.released.join(", ")),
     run.plan && fact("Plan", h("code", { title: run.plan }, run.plan.slice(0, 19))));

@@ -149,7 +149,7 @@ def _failures(models: Sequence[str], statuses: Mapping[str, str], manifest: Mani
         if status is None:
             is_due = node.resource_type == "test" and tested & set(models) and tested <= statuses.keys()
             if is_due:
-                yield name, "it was not run; use `dbt build`, or hand over the results of `dbt test` as well"
+                yield name, "it was not run; use `dbt build`, or hand over what `dbt test` found as well"
         elif status not in SUCCEEDED:
             yield name, status
 

@@ -86,11 +86,18 @@ def status(document: Document, console: Console, *, now: datetime.datetime | Non
             Text(words.number(one["known"])),
             _amount(one["parked"], "rejected"),
             Text(words.distance(one.get("source_modified"), now) or "unknown"),
-            Text(words.distance(one.get("next_run"), now) or "by hand"),
+            Text(_next_run(one, now)),
         )
     console.print(table)
     for one in syncs:
         _standing(one, console)
+
+
+def _next_run(one: Document, now: datetime.datetime) -> str:
+    """When the daemon runs it; a sync that waits for others has no time of its own."""
+    if one.get("paused"):
+        return "paused"
+    return words.distance(one.get("next_run"), now) or words.printable(one.get("schedule") or "by hand")
 
 
 def _standing(one: Document, console: Console) -> None:
@@ -102,6 +109,13 @@ def _standing(one: Document, console: Console) -> None:
     if last.get("released"):
         brakes = ", ".join(words.printable(str(name)) for name in last["released"])
         lines.append((Text("released", "yellow"), f"The last run went over {brakes}, because somebody said so."))
+    if pause := one.get("paused"):
+        why = f" ({words.printable(pause['reason'])})" if pause.get("reason") else ""
+        sentence = f"By {words.printable(pause['by'])}{why}; syncer resume {words.printable(one['sync'])} ends it."
+        lines.append((Text("paused", "yellow"), sentence))
+    if refused := one.get("refused"):
+        sentence = f"By {words.printable(refused['by'])}: {words.printable(refused['reason'])}"
+        lines.append((Text("plan refused", "yellow"), words.sentence(sentence)))
     if not lines:
         return
     console.print()

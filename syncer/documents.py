@@ -21,6 +21,7 @@ from syncer.readback import Adopted, Drift, Verified
 from syncer.relations import ids_of, is_relation
 from syncer.relations import shown as shown_relation
 from syncer.run import Report
+from syncer.spans import seconds_of
 from syncer.undo import REASONS, Kept, Undoing
 
 Document = dict[str, Any]
@@ -176,6 +177,7 @@ def status(
         "next_run": _instant(next_run),
         "schedule": schedule,
         "source_modified": _instant(modified),
+        "source_max_age_seconds": seconds_of(sync.brakes.max_age) if sync.brakes.max_age else None,
         "known": known,
         "parked": control.parked_count(sync.name) if control else 0,
         "counts": newest.facts.get("counts") if newest else None,

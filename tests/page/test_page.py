@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import requests
 from playwright.sync_api import Locator, Page, expect
 
 from tests.page.conftest import Open
@@ -142,8 +143,8 @@ def test_a_parked_record_is_retried(town: Town, open_page: Open, shoot: Shoot) -
 
 
 def test_a_sync_is_paused_and_resumed(town: Town, open_page: Open) -> None:
-    """A paused sync says so and takes no run; both are kept with who."""
-    page = open_page()
+    """A paused sync says so and takes no run, and the dialog says why not; who paused and resumed it is kept."""
+    page = open_page(allowed=("409",))
     one = card(page, "webhook.keyboard")
     one.get_by_role("button", name="Pause").click()
     confirm(page, "Pause", why="a migration")
@@ -154,6 +155,15 @@ def test_a_sync_is_paused_and_resumed(town: Town, open_page: Open) -> None:
     )
 
     page.reload()
+    other = card(page, "webhook.calm")
+    other.get_by_role("button", name="Run now").click()
+    requests.post(f"{town.url}/api/syncs/webhook.calm/pause", json={"by": "Grace"}, timeout=10)
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Run").click()
+    expect(dialog.get_by_role("alert")).to_have_text("webhook.calm is paused by Grace. Resume it first.")
+    dialog.get_by_role("button", name="Cancel").click()
+    requests.post(f"{town.url}/api/syncs/webhook.calm/resume", json={"by": "Grace"}, timeout=10)
+
     one.get_by_role("button", name="Resume").click()
     confirm(page, "Resume")
     expect(one.get_by_role("button", name="Run now")).to_be_enabled()

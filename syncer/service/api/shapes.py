@@ -199,6 +199,9 @@ class Sync(_Shape):
     next_run: Moment | None = Field(description="As far as the clock decides it; null while paused, or after others.")
     schedule: str
     source_modified: Moment | None
+    source_max_age_seconds: float | None = Field(
+        description="From which age on the source is stale, and runs are held."
+    )
     known: int
     parked: int
     counts: dict[str, int] | None

@@ -69,12 +69,14 @@ function route() {
 }
 
 /** A config that is broken on disk runs on as it was; that is said above every view. */
-function warn(all) {
-  const error = all.config?.error;
-  const sentences = !error ? [] : Array.isArray(error) ? error.map((one) => one.sentence ? `${one.place}: ${one.sentence}` : String(one)) : [String(error)];
-  morph(at("warning"), sentences.length ? [h("div", { class: "warning" },
-    h("b", {}, "The edited config is broken; the one before it goes on running."),
-    h("ul", {}, sentences.map((one) => h("li", {}, sentence(one)))))] : []);
+function warn({ config }) {
+  morph(at("warning"), [
+    config.error && h("div", { class: "warning", "data-key": "broken" },
+      h("b", {}, "The edited config is broken; the one before it goes on running."),
+      h("ul", {}, config.error.split("\n").map((one) => h("li", {}, sentence(one))))),
+    config.restart.length > 0 && h("div", { class: "warning mild", "data-key": "restart" },
+      `Changed, and counts from the next start of the service on: ${config.restart.join(", ")}.`),
+  ].filter(Boolean));
 }
 
 /** What has changed since the last look is said once, for who cannot see it. */

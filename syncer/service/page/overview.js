@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { h } from "./dom.js";
 import { journal } from "./journal.js";
 import { badge, button, fact, holds, sum } from "./parts.js";
-import { spark } from "./plots.js";
+import { gauge, spark } from "./plots.js";
 import { ago, number, seconds, sentence, several, span } from "./words.js";
 
 const ACTS = 8;
@@ -92,13 +92,21 @@ export function way(sync) {
     sync.destination_title && ` in ${sync.destination_title}`);
 }
 
+/** How old the source is, also as a share of the age from which on it is stale. */
+function freshness({ source_modified: modified, source_max_age_seconds: limit }) {
+  if (!modified || !limit) return [ago(modified)];
+  const age = (Date.now() - new Date(modified)) / 1000;
+  return [h("span", { class: age > limit ? "stale" : "" }, ago(modified), age > limit && " (stale)"),
+    h("span", { class: "line", title: `stale from ${span(limit)} on` }, gauge(Math.max(0, age), limit))];
+}
+
 /** When it ran, when it runs, how fresh its source is, and what waits. */
 export function times(sync) {
   const run = sync.last_run;
   return h("dl", { class: "facts" },
     fact("Last run", run ? [h("a", { href: `#/runs/${run.run}` }, ago(run.started)), h("small", { class: "line" }, run.finished ? `took ${span(seconds(run))}` : "goes on")] : "–"),
     fact("Next run", sync.paused ? "paused" : ago(sync.next_run)),
-    fact("Source changed", ago(sync.source_modified)),
+    fact("Source changed", ...freshness(sync)),
     fact("Known", number(sync.known)),
     fact("Parked", sync.parked ? h("a", { class: "rejected", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, number(sync.parked)) : "0"));
 }

@@ -35,12 +35,12 @@ export function spark(runs) {
   return svg("svg", { class: "spark", viewBox: "0 0 100 26", "aria-hidden": "true" }, columns);
 }
 
-/** What a brake found, beside its limit. */
+/** What was found, beside its limit. */
 export function gauge(found, limit) {
   const end = Math.max(found, limit) * 1.08 || 1;
-  const x = (value) => (value / end) * 100;
-  return svg("svg", { class: "gauge", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
-    svg("rect", { class: "empty", x: 0, y: 2, width: 100, height: 6 }), svg("rect", { class: "held", x: 0, y: 2, width: x(found), height: 6 }),
+  const x = (value) => Math.round((value / end) * 100);
+  return svg("svg", { class: found > limit ? "gauge over" : "gauge", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("rect", { class: "empty", x: 0, y: 2, width: 100, height: 6 }), svg("rect", { class: "found", x: 0, y: 2, width: x(found), height: 6 }),
     svg("rect", { class: "limit", x: x(limit) - 0.5, y: 0, width: 1, height: 10 }));
 }
 

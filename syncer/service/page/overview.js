@@ -40,26 +40,46 @@ export function stateOf(sync) {
 }
 
 function needs(syncs) {
-  const listed = syncs.filter((sync) => sync.holds.length || stateOf(sync) === "failed");
-  if (!listed.length) return null;
+  const held = syncs.filter((sync) => sync.state === "held");
+  const failed = new Map();
+  for (const sync of syncs.filter((one) => stateOf(one) === "failed")) {
+    // One refused login is one thing to mend, however many syncs it ends.
+    const cause = JSON.stringify([sync.destination, whyOf(sync)]);
+    failed.set(cause, [...(failed.get(cause) || []), sync]);
+  }
+  if (!held.length && !failed.size) return null;
   return h("section", { class: "needs", "data-key": "needs", "aria-labelledby": "needs" },
-    h("h2", { id: "needs" }, "Needs somebody"),
-    listed.map((sync) => need(sync)));
+    h("h2", { id: "needs" }, "Needs somebody"), held.map((sync) => need([sync])), [...failed.values()].map((group) => need(group)));
 }
 
-/** A held plan with its sentences and the two ways out; or why the last run failed. */
-export function need(sync) {
-  const run = sync.last_run;
+const whyOf = (sync) => sync.error || sync.last_run?.error || "The run failed.";
+
+/**
+ * A held plan with its sentences and the ways out; or why the last runs of some syncs failed. `isHere`: on the page of
+ * the sync itself.
+ */
+export function need(syncs, { isHere = false } = {}) {
+  const [sync] = syncs;
+  const isHeld = sync.state === "held";
   return h("article", { class: `need ${sync.state}`, "data-key": `need-${sync.sync}` },
-    h("div", { class: "row head" }, badge(sync.state), h("a", { class: "name", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, sync.sync),
-      run && h("span", { class: "soft" }, "run ", h("a", { href: `#/runs/${run.run}` }, `#${run.run}`), ", ", ago(run.started))),
-    sync.state === "held" ? holds(sync.holds) : h("p", { class: "why" }, sentence(sync.error || run?.error || "The run failed.")),
+    h("div", { class: "row head" }, badge(sync.state), syncs.map((one) => h("span", {},
+      !isHere && [h("a", { class: "name", href: linkTo(one) }, one.sync), " "],
+      one.last_run && h("span", { class: "soft" }, "run ", h("a", { href: `#/runs/${one.last_run.run}` }, `#${one.last_run.run}`), ", ", ago(one.last_run.started))))),
+    isHeld ? holds(sync.holds) : h("p", { class: "why" }, sentence(whyOf(sync))),
     sync.refused && h("p", {}, "Refused by ", h("b", {}, sync.refused.by), ", ", ago(sync.refused.at), sync.refused.reason && `: ${sync.refused.reason}`),
-    sync.state === "held" && run && h("div", { class: "row" },
-      button("release", `Release ${several(run.planned, "change")}`, { sync: sync.sync, run: run.run }, { of: sync.sync, tone: "main" }),
-      !sync.refused && button("refuse", "Refuse", { sync: sync.sync, run: run.run }, { of: sync.sync }),
-      h("a", { class: "button", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, "Look at it")));
+    isHeld && waysOut(sync, isHere));
 }
+
+function waysOut(sync, isHere) {
+  const run = sync.last_run;
+  const held = { sync: sync.sync, run: run.run };
+  return h("div", { class: "row" },
+    button("release", `Release ${several(run.planned, "change")}`, held, { of: sync.sync, tone: "main" }),
+    !sync.refused && button("refuse", "Refuse", held, { of: sync.sync }),
+    isHere ? button("plan", "Look at the plan", { sync: sync.sync }) : h("a", { class: "button", href: linkTo(sync) }, "Look at it"));
+}
+
+const linkTo = (sync) => `#/syncs/${encodeURIComponent(sync.sync)}`;
 
 /** What it is doing or came to, whether it waits for its turn, and whether it is paused. */
 export function badges(sync) {
@@ -77,9 +97,9 @@ function card(sync) {
   const run = sync.last_run;
   return h("article", { class: `card sync ${stateOf(sync).replace(" ", "-")}`, "data-key": sync.sync, "aria-label": sync.sync },
     h("div", { class: "row head" },
-      h("h2", {}, h("a", { class: "name", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, sync.sync)),
+      h("h2", {}, h("a", { class: "name", href: linkTo(sync) }, sync.sync)),
       badges(sync),
-      run && h("a", { class: "sparks", href: `#/syncs/${encodeURIComponent(sync.sync)}`, tabindex: -1, "aria-hidden": "true" }, spark(sync.runs))),
+      run && h("a", { class: "sparks", href: linkTo(sync), tabindex: -1, "aria-hidden": "true" }, spark(sync.runs))),
     way(sync),
     run ? sum(run) : h("p", { class: "soft" }, "Nothing was sent yet."),
     times(sync),
@@ -108,5 +128,5 @@ export function times(sync) {
     fact("Next run", sync.paused ? "paused" : ago(sync.next_run)),
     fact("Source changed", ...freshness(sync)),
     fact("Known", number(sync.known)),
-    fact("Parked", sync.parked ? h("a", { class: "rejected", href: `#/syncs/${encodeURIComponent(sync.sync)}` }, number(sync.parked)) : "0"));
+    fact("Parked", sync.parked ? h("a", { class: "rejected", href: linkTo(sync) }, number(sync.parked)) : "0"));
 }

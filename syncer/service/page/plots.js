@@ -90,8 +90,8 @@ export function changesPlot(runs, width) {
 export function durationPlot(runs, width) {
   const shown = [...runs].reverse();
   const taken = shown.map(seconds);
-  const most = ceiling(taken);
-  const frame = new Frame(width, shown.length, most, span);
+  const most = ceiling(taken, { least: 0 });
+  const frame = new Frame(width, shown.length, most, span, { least: 0 });
   const y = (place) => frame.y(Math.min(taken[place], most));
   const line = taken.map((_, place) => `${place ? "L" : "M"}${frame.middle(place)} ${y(place)}`).join(" ");
   const area = taken.length > 1
@@ -113,8 +113,8 @@ export function durationPlot(runs, width) {
  */
 export function distributionPlot(found, width) {
   const { field, edges, before, after } = found;
-  const most = ceiling([...before.counts, ...after.counts], Infinity);
-  const frame = new Frame(width, before.counts.length, most, short, 0);
+  const most = ceiling([...before.counts, ...after.counts], { towering: Infinity });
+  const frame = new Frame(width, before.counts.length, most, short, { gap: 0 });
   const x = (value) => EDGE.left + ((value - edges[0]) / (edges[edges.length - 1] - edges[0])) * frame.inner;
   const steps = (counts) => counts.map((count, place) =>
     `${place ? "L" : "M"}${x(edges[place])} ${frame.y(count)} L${x(edges[place + 1])} ${frame.y(count)}`).join(" ");
@@ -139,15 +139,17 @@ export function distributionPlot(found, width) {
       h("span", {}, h("i", { class: "after" }), "after ", h("b", {}, told(after))),
       before.mean !== null && after.mean !== null && h("span", {}, "shift ", h("b", {}, signed(after.mean - before.mean)))),
     ["from", "to", "before", "after"],
-    before.counts.map((count, place) => [number(edges[place]), number(edges[place + 1]), number(count), number(after.counts[place])]));
+    before.counts.map((count, place) => [number(edges[place]), number(edges[place + 1]), number(count), number(after.counts[place])]), "of the records that change");
 }
 
 /** The frame of a plot: columns side by side, and a scale from 0 to `most`. */
 class Frame {
-  constructor(width, columns, most, words, gap = 0.24) {
+  /** `least` is the smallest step that the scale may have: 1 where things are counted, and then steps are whole. */
+  constructor(width, columns, most, words, { gap = 0.24, least = 1 } = {}) {
     this.width = width;
     this.most = most;
     this.words = words;
+    this.least = least;
     this.inner = width - EDGE.left - EDGE.right;
     this.step = Math.min(this.inner / Math.max(1, columns), 40);
     this.column = this.step * (1 - gap);
@@ -177,7 +179,7 @@ class Frame {
   }
 
   grid() {
-    return nice(0, this.most, 4).filter((tick) => tick <= this.most).map((tick) => svg("g", { class: "grid" },
+    return nice(0, this.most, 4, this.least).filter((tick) => tick <= this.most).map((tick) => svg("g", { class: "grid" },
       svg("line", { x1: EDGE.left, x2: this.width - EDGE.right, y1: this.y(tick), y2: this.y(tick) }),
       svg("text", { x: EDGE.left - 8, y: this.y(tick) + 4, "text-anchor": "end" }, this.words(tick))));
   }
@@ -198,10 +200,10 @@ class Frame {
   }
 }
 
-function figure(title, description, picture, legend, head, rows) {
+function figure(title, description, picture, legend, head, rows, remark = "") {
   picture.setAttribute("aria-label", `${title}. ${description}`);
   picture.prepend(svg("title", {}, title), svg("desc", {}, description));
-  return h("figure", { "data-key": title }, h("figcaption", {}, title), picture, legend,
+  return h("figure", { "data-key": title }, h("figcaption", {}, title, remark && h("small", {}, remark)), picture, legend,
     h("details", {}, h("summary", {}, "As a table"), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${title}, as a table` },
       h("table", {}, h("caption", { class: "hidden" }, description),
         h("thead", {}, h("tr", {}, head.map((one) => h("th", { scope: "col" }, one)))),
@@ -224,23 +226,23 @@ function mark(run, frame, place) {
 }
 
 /** Where the scale ends: at the largest value, unless it towers over all others. */
-function ceiling(values, towering = TOWERING) {
+function ceiling(values, { towering = TOWERING, least = 1 } = {}) {
   const sorted = values.filter((one) => one > 0).sort((one, other) => one - other);
   if (!sorted.length) return 1;
   const most = sorted[sorted.length - 1];
   const usual = sorted[Math.floor((sorted.length - 1) * 0.75)];
   const end = sorted.length >= 3 && most > towering * usual
     ? Math.max(...sorted.filter((one) => one <= towering * usual)) * 1.15 : most;
-  const ticks = nice(0, end, 4);
+  const ticks = nice(0, end, 4, least);
   return ticks[ticks.length - 1];
 }
 
-/** Round numbers from `low` to at least `high`, about `count` of them. */
-function nice(low, high, count) {
+/** Round numbers from `low` to at least `high`, about `count` of them; whole ones if `least` is 1. */
+function nice(low, high, count, least = 0) {
   if (!(high > low)) return [low];
-  const rough = (high - low) / count;
+  const rough = Math.max((high - low) / count, least);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= rough * 0.999);
+  const step = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= rough * 0.999 && (!least || Number.isInteger(one)));
   const first = Math.floor(low / step), last = Math.ceil(high / step - 1e-9);
   return Array.from({ length: last - first + 1 }, (_, place) => Number(((first + place) * step).toPrecision(12)));
 }

@@ -49,7 +49,7 @@ export function draw({ run, changes, fields: numeric, distribution }, { width, s
     h("div", { class: "row head top", "data-key": "head" }, h("h1", { tabindex: -1 }, `Run ${run.run}`), badge(run.result)),
     h("section", { class: "card", "data-key": "sum", "aria-label": "What it came to" }, sum(run), facts(run),
       run.error && h("p", { class: "why" }, sentence(run.error))),
-    isHolding ? h("section", { class: "needs", "data-key": "needs", "aria-label": "Needs somebody" }, need(sync))
+    isHolding ? h("section", { class: "needs", "data-key": "needs", "aria-label": "Needs somebody" }, need([sync]))
       : (run.holds || []).length > 0 && h("section", { class: "card", "data-key": "held", "aria-label": "What held it" }, holds(run.holds)),
     distribution && h("section", { class: "card", "data-key": "distribution", "aria-label": "Distribution" },
       chooser(numeric, distribution.field, `run-${run.run}`), distributionPlot(distribution, width - 34)),
@@ -59,7 +59,7 @@ export function draw({ run, changes, fields: numeric, distribution }, { width, s
 
 function facts(run) {
   return h("dl", { class: "facts" },
-    fact("Started", h("span", { title: run.started }, when(run.started)), " ", h("small", {}, ago(run.started))),
+    fact("Started", h("span", { title: run.started }, when(run.started)), h("small", { class: "line" }, ago(run.started))),
     fact("Took", run.finished ? span(seconds(run)) : "goes on"),
     fact("By", started(run)),
     fact("Requests", number(run.requests)),

@@ -65,7 +65,7 @@ export function draw({ sync, runs, parked, acts }, { width }) {
     way(sync),
     h("section", { class: "card", "data-key": "last", "aria-label": "Last run" },
       run ? sum(run) : h("p", { class: "soft" }, "Nothing was sent yet."), times(sync)),
-    (sync.holds.length > 0 || stateOf(sync) === "failed") && h("section", { class: "needs", "data-key": "needs", "aria-label": "Needs somebody" }, need(sync)),
+    (sync.holds.length > 0 || stateOf(sync) === "failed") && h("section", { class: "needs", "data-key": "needs", "aria-label": "Needs somebody" }, need([sync], { isHere: true })),
     runs.length > 0 && h("section", { class: "plots", "data-key": "plots", "aria-label": "The last runs" },
       h("div", { class: "card" }, changesPlot(runs.slice(0, RUNS), each)), h("div", { class: "card" }, durationPlot(runs.slice(0, RUNS), each))),
     planned(sync, inside),
@@ -86,10 +86,10 @@ function planned(sync, width) {
     h("div", { class: "card" },
       kept.error && h("p", { class: "error", role: "alert" }, kept.error),
       !plan && !kept.error && h("p", { class: "soft" }, "What the next run would send. Looking reads the source; nothing is sent."),
-      plan && thePlan(plan, kept, width)));
+      plan && thePlan(plan, kept, width, sync.last_run)));
 }
 
-function thePlan(plan, kept, width) {
+function thePlan(plan, kept, width, last) {
   const { new: fresh, changed, removed, rescored } = plan.counts;
   const sendable = fresh + changed + removed + rescored;
   return [
@@ -97,7 +97,8 @@ function thePlan(plan, kept, width) {
       ? [h("b", {}, several(sendable, "change")), " in ", h("b", {}, several(plan.requests, "request")), ": "] : [h("b", {}, "Nothing to send"), ": "],
       Object.entries(plan.counts).filter(([, count]) => count).map(([name, count]) => `${number(count)} ${name}`).join(", ") || "the source is empty",
       h("span", { class: "soft" }, ", ", ago(kept.at))),
-    plan.holds.length > 0 && holds(plan.holds),
+    plan.holds.length > 0 && (last?.result === "held" && last.plan === plan.plan
+      ? h("p", {}, "It is exactly the plan that run ", h("a", { href: `#/runs/${last.run}` }, `#${last.run}`), " holds.") : holds(plan.holds)),
     plan.distributions.length > 0 && distributions(plan, kept, width),
     changeList(plan.changes),
     sendable > plan.changes.length && h("p", { class: "soft" }, `and ${several(sendable - plan.changes.length, "change")} that are not shown`),

@@ -274,6 +274,7 @@ class Engine:
             undoes = options.planner.undoes if options.planner else None
             run_id = control.begin_run(
                 sync.name, identity_text(sync), options.trigger, undoes, by=options.by,
+                is_partial=bool(options.only or options.planner),
                 kept=self.config.service.keep_runs,
             )  # fmt: skip
             report = Report(sync, run_id, "failed", Delivered(planned=0))

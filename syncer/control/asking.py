@@ -225,12 +225,14 @@ class Asking(Noting):
             return [Act(one[0], one[1], one[2], one[3], one[4], json.loads(one[5])) for one in found]
 
     def latest(self) -> dict[str, Latest]:
-        """When each sync began last, and was done last."""
+        """When each sync began last, and was done last; runs of some keys, and what was no sync, do not count."""
         with self._reading() as db:
             found = rows(
                 db,
-                "SELECT name, (SELECT started FROM run WHERE sync_id = sync.id ORDER BY id DESC LIMIT 1), (SELECT "
-                "finished FROM run WHERE sync_id = sync.id AND result = 'done' ORDER BY id DESC LIMIT 1) FROM sync",
+                "SELECT name, "
+                "(SELECT started FROM run WHERE sync_id = sync.id AND is_partial = 0 ORDER BY id DESC LIMIT 1), "
+                "(SELECT finished FROM run WHERE sync_id = sync.id AND is_partial = 0 AND result = 'done' "
+                "ORDER BY id DESC LIMIT 1) FROM sync",
             )
             return {name: Latest(started, done) for name, started, done in found if started is not None}
 

@@ -76,6 +76,7 @@ STEPS = (
     CREATE TABLE act(id INTEGER PRIMARY KEY, at REAL NOT NULL, by TEXT NOT NULL, what TEXT NOT NULL,
       sync TEXT NOT NULL, facts TEXT NOT NULL);
     CREATE INDEX act_by_time ON act(at);
+    ALTER TABLE run ADD COLUMN is_partial INTEGER NOT NULL DEFAULT 0;   -- not the run that a schedule waits for
     """,
 )
 """Each step takes the schema from one version to the next; the number of steps done is `user_version`."""

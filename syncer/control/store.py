@@ -200,20 +200,21 @@ class Control(Asking):
         undoes: int | None = None,
         *,
         by: str | None = None,
+        is_partial: bool = False,
         kept: int = RUNS_KEPT,
     ) -> int:
         """Write the run into the journal before it does anything; returns its number. The oldest runs make room.
 
-        `undoes` is the run whose changes this one takes back, `by` is who asked for it, and `kept` how many runs of
-        the sync stay.
+        `undoes` is the run whose changes this one takes back, `by` is who asked for it, `is_partial` whether a
+        schedule does not take it for its own, and `kept` how many runs of the sync stay.
         """
         facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes}) | ({"by": by} if by else {})
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
             db.execute(
-                "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?)",
-                (sync_id, self._clock(), json.dumps(facts)),
+                "INSERT INTO run(sync_id, started, result, facts, is_partial) VALUES (?, ?, 'running', ?, ?)",
+                (sync_id, self._clock(), json.dumps(facts), int(is_partial)),
             )
             run_id = int(db.last_insert_rowid())
             db.execute(

@@ -148,6 +148,8 @@ class Desk:
             # What somebody asked for in particular is not the run that is due.
             self.offer(start)
             start = None
+        if start is not None and request is None and self._is_done(start):
+            return
         sync = next((one for one in engine.config.syncs if one.name == name), None)
         if sync is None:
             ended = Ended("refused", error=f"There is no sync {name!r} any more.")
@@ -155,6 +157,8 @@ class Desk:
             ended = self._run(engine, sync, start, request)
         if ended.state == "queued":
             self._resting[name] = time.monotonic() + BUSY_SECONDS
+            if start is not None:
+                self.offer(start)
         if request is not None:
             self._control.end_request(request.id, ended.state, ended.run, ended.error)
 
@@ -186,6 +190,12 @@ class Desk:
         self._note_seen(sync.name, report, modified)
         sentences = " ".join(hold.sentence for hold in report.holds)
         return Ended(report.result, report.run, report.error or sentences or None)
+
+    def _is_done(self, start: Start) -> bool:
+        """Whether another process has run since then what is due here."""
+        latest = self._control.latest().get(start.sync)
+        newest = next(iter(self._control.runs(start.sync)), None)
+        return latest is not None and latest.started > start.at and newest is not None and newest.finished is not None
 
     def _modified(self, engine: Engine, sync: Sync) -> datetime.datetime | None:
         """When the source changed last, where a sync runs by that."""

@@ -40,7 +40,7 @@ def test_a_source_that_has_not_changed_is_not_read(town: Town) -> None:
 
         def due(times: int = 1) -> list[str]:
             for _ in range(times):
-                face.daemon.desk.offer(Start("customerio.people", "schedule", 0.0))
+                face.daemon.desk.offer(Start("customerio.people", "schedule", face.daemon.engine.now()))
                 until(face.daemon.desk.is_idle, "the desk is never done")
             return town.results("customerio.people")
 
@@ -129,3 +129,30 @@ def test_a_storm_of_triggers_is_a_few_runs(town: Town, triggers: int) -> None:
     assert "done" == last["state"]
     assert len({one["request"] for one in answers}) == len(runs)
     assert {"done"} == set(runs)
+
+
+def test_a_run_of_some_keys_is_not_the_one_that_is_due(town: Town) -> None:
+    """What somebody asks for of one record, by command or over HTTP, moves no start of the schedule."""
+    town.settle(more=LISTEN + NEVER)
+    with face_of(town) as face:
+        whole = face.ended(face.ask(f"{PEOPLE}/runs", {})["request"])
+        started = face.daemon.engine.control().latest()["customerio.people"]
+        assert "done" == face.ended(face.ask(f"{PEOPLE}/runs", {"only": ["u1"]})["request"])["state"]
+        assert 0 == town.command("sync", "customerio.people", "--only", "u2").code
+
+        assert started == face.daemon.engine.control().latest()["customerio.people"]
+        assert 3 == len(face.ask(f"{PEOPLE}/runs")["runs"])
+        assert whole["run"] == face.ask(f"{PEOPLE}/runs?limit=1&before=2")["runs"][0]["run"]
+
+
+def test_what_another_process_has_done_is_not_done_again(town: Town) -> None:
+    """A start that waited while a command ran the sync is over with it."""
+    town.settle(more=LISTEN + NEVER)
+    with face_of(town) as face:
+        now = face.daemon.engine.now()
+        assert 0 == town.command("sync", "customerio.people").code
+        face.daemon.desk.offer(Start("customerio.people", "schedule", now))
+        until(face.daemon.desk.is_idle, "the desk is never done")
+        assert ["done"] == town.results("customerio.people")
+        face.daemon.desk.offer(Start("customerio.people", "schedule", face.daemon.engine.now()))
+        until(lambda: ["done", "done"] == town.results("customerio.people"), "a start after it does not run")

@@ -87,9 +87,8 @@ def test_memory_is_flat_over_a_month(town: Town) -> None:
     daemon.desk.close()
     engine.close()
     structlog.reset_defaults()
-    print(
-        f"\n{last} runs: resident {resided[3]:.1f} MB after 4 days, {resided[-1]:.1f} MB after 30; {objects[3]:,} and {objects[-1]:,} objects; {files} files"
-    )
+    sizes = [f"{megabytes:.1f} MB, {number:,} objects" for megabytes, number in zip(resided, objects, strict=True)]
+    print(f"\n{last} runs: {sizes[3]} after 4 days, {sizes[-1]} after 30; {files} files")
 
     assert last >= 1_000
     assert kept == 100

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import requests
 from playwright.sync_api import Locator, Page, expect
 
+from destinations.standins.server import Answer
 from tests.page.conftest import Open
 from tests.page.town import CHANGED, HOSTILE, NIGHTS, PEOPLE, SCRIPT, SECRET, Town
 from tests.workplace import until
@@ -71,6 +72,7 @@ def test_a_run_is_asked_for_by_a_button(town: Town, open_page: Open) -> None:
     """The dialog says where to and how many; the run goes out, the page shows it, and the journal has who."""
     page = open_page()
     town.sql("UPDATE calm SET score = score + 1000 WHERE user_id = 'calm-7'")
+    town.receiver.trouble("slow", seconds=2)
     card(page, "webhook.calm").get_by_role("button", name="Run now").click()
     dialog = page.get_by_role("dialog", name="Run webhook.calm now?")
     expect(dialog).to_contain_text("200 known")
@@ -81,6 +83,7 @@ def test_a_run_is_asked_for_by_a_button(town: Town, open_page: Open) -> None:
     confirm(page, "Run")
 
     expect(page.get_by_text("webhook.calm was asked to run.")).to_be_visible()
+    expect(card(page, "webhook.calm").locator(".badge.running")).to_be_visible()
     expect(card(page, "webhook.calm").locator(".equation")).to_have_attribute(
         "aria-label", re.compile("^1 planned = 1 accepted")
     )
@@ -118,6 +121,24 @@ def test_a_held_plan_is_refused_and_then_released(town: Town, open_page: Open) -
     held = town.receiver.held(id="held-199")
     assert held
     assert 299 == held["score"]
+
+
+def test_what_fails_for_one_reason_is_said_once(town: Town, open_page: Open) -> None:
+    """Runs that one destination ended for one reason need somebody once, by that reason, until they are done again."""
+    town.receiver.trouble("status", times=None, answer=Answer(401, {"message": "no"}))
+    for name in ("calm", "keyboard"):
+        town.sql(f"UPDATE {name} SET note = 'y' WHERE user_id = '{name}-3'")
+    town.run_all("webhook.calm", "webhook.keyboard")
+    page = open_page()
+    failed = page.locator(".need.failed")
+    expect(failed).to_have_count(1)
+    expect(failed).to_contain_text("refused the signature (401)")
+    expect(failed.locator(".name")).to_have_text(["webhook.calm", "webhook.keyboard"])
+    expect(page.get_by_role("list", name="All syncs")).to_contain_text("2 failed")
+
+    town.receiver.troubles.clear()
+    town.run_all("webhook.calm", "webhook.keyboard")
+    expect(failed).to_have_count(0)
 
 
 def test_a_parked_record_is_retried(town: Town, open_page: Open, shoot: Shoot) -> None:

@@ -9,6 +9,8 @@ import * as sync from "./sync.js";
 import { sentence } from "./words.js";
 
 const POLL_MS = 2_000;
+/** While something runs or waits for its turn. */
+const BUSY_MS = 500;
 const SEEK_MS = 200;
 const at = (id) => document.getElementById(id);
 
@@ -41,10 +43,12 @@ async function refresh({ isNew = false } = {}) {
     else if (error instanceof api.Refused) morph(at("view"), trouble(error.message));
     else throw error;
   } finally {
-    if (mine === state.asked && !state.needsToken && !document.hidden) state.timer = setTimeout(refresh, POLL_MS);
+    if (mine === state.asked && !state.needsToken && !document.hidden) state.timer = setTimeout(refresh, isBusy() ? BUSY_MS : POLL_MS);
   }
   if (isNew) settle();
 }
+
+const isBusy = () => state.syncs.some((one) => one.running || one.queued);
 
 function trouble(sentence) {
   return [h("h1", { tabindex: -1, "data-key": "title" }, "Not to be shown"),

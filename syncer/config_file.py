@@ -121,6 +121,10 @@ class Service(_Strict):
         min_length=1,
         description="What a request has to bring; needed for an address beyond this machine.",
     )
+    log: FilePath | None = Field(
+        default=None, description="File for the log of the daemon, one a day; left out, it is written to stderr."
+    )
+    keep_log: str = Field(default="14d", description="How long the files of the log are kept.")
     keep_runs: int = Field(default=1_000, ge=10, description="Runs of each sync that the journal keeps.")
     keep: str = Field(default="90d", description="How long the journal keeps who asked for what, and what came of it.")
 
@@ -132,7 +136,7 @@ class Service(_Strict):
             raise ValueError("has to be an address and a port from 0 to 65535, as 127.0.0.1:8080")
         return text
 
-    @field_validator("keep")
+    @field_validator("keep", "keep_log")
     @classmethod
     def _keep(cls, text: str) -> str:
         seconds_of(text)

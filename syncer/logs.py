@@ -1,17 +1,35 @@
-"""Logs: on stderr, for people on a terminal and as JSON elsewhere. No value and no secret is ever handed to them."""
+"""Logs: on stderr, for people on a terminal and as JSON elsewhere; or in a file a day. No value and no secret is ever
+handed to them.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
+import math
 import sys
+from logging.handlers import TimedRotatingFileHandler
+from pathlib import Path
+from typing import TextIO
 
 import structlog
 
+from syncer.errors import UserError
 
-def configure(*, is_service: bool = False) -> None:
-    """A command logs warnings; the service logs one line a run as well."""
+
+def configure(*, is_service: bool = False, file: Path | None = None, keep_seconds: float = 0.0) -> None:
+    """A command logs warnings; the service logs one line a run as well.
+
+    Into a `file` instead of stderr, where there is one: each day's lines are kept so long, in a file of their own.
+    Raises UserError when it cannot be written.
+    """
     level = logging.INFO if is_service else logging.WARNING
-    is_terminal = sys.stderr.isatty()
+    global _daily
+    if _daily is not None:
+        _daily.close()
+    _daily = _Daily(file, keep_seconds) if file else None
+    stream: TextIO = _daily or sys.stderr
+    is_terminal = stream.isatty()
     renderer = structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -21,7 +39,7 @@ def configure(*, is_service: bool = False) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.ERROR, handlers=[_Libraries()])
@@ -33,6 +51,32 @@ def place_of(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else "unknown place"
+
+
+class _Daily(io.TextIOBase, TextIO):
+    """A file that is put aside at midnight (UTC), with the day in its name, and deleted in the end."""
+
+    def __init__(self, file: Path, keep_seconds: float) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._handler = TimedRotatingFileHandler(
+                file, when="midnight", utc=True, backupCount=max(1, math.ceil(keep_seconds / 86_400)), encoding="utf-8"
+            )
+        except OSError as error:
+            raise UserError(f"The log {file} cannot be written: {error.strerror}. Correct `service.log`.") from None
+
+    def write(self, text: str) -> int:
+        """One line."""
+        self._handler.emit(logging.makeLogRecord({"msg": text.rstrip("\n")}))
+        return len(text)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handler.close()
+        super().close()
+
+
+_daily: _Daily | None = None
 
 
 class _Libraries(logging.Handler):

@@ -547,7 +547,7 @@ def test_the_sample_knows_every_setting() -> None:
 EXAMPLES = {
     "type", "project", "credentials", "impersonate", "endpoint", "storage_endpoint", "app_key", "track_url", "app_url",
     "username", "private_key", "refresh_token", "password", "security_token", "duplicate_rule_header", "cron", "when",
-    "token", "every", "activity", "after", "quiet", "jitter",
+    "token", "every", "activity", "after", "quiet", "jitter", "log",
 }  # fmt: skip
 """Settings whose commented line is an example, because they have no default that could be written."""
 

@@ -169,13 +169,13 @@ def serve(engine: Engine, read: Callable[[], Config]) -> None:
     """Run until the engine's stop is set. Raises SyncerError when the address cannot be listened on."""
     from syncer.service.api import application
 
-    configure(is_service=True)
+    service = engine.config.service
+    configure(is_service=True, file=service.log, keep_seconds=seconds_of(service.keep_log))
     engine.control()  # A damaged store has to show now, not at the first run in the night.
     daemon = Daemon(engine, read)
     daemon.watch()
     server = listen(application(daemon), engine.config.service)
     signal.signal(signal.SIGHUP, lambda *_: daemon.ask_for_reload())
-    service = engine.config.service
     log.info(
         "serving",
         address=f"http://{service.host}:{port_of(server)}",
@@ -197,6 +197,7 @@ def _needs_restart(old: Config, new: Config) -> tuple[str, ...]:
     """Settings that differ and cannot be changed under way."""
     differing: Iterable[tuple[str, object, object]] = (
         ("service.listen", old.service.listen, new.service.listen),
+        ("service.log", (old.service.log, old.service.keep_log), (new.service.log, new.service.keep_log)),
         ("state", old.state, new.state),
     )
     return tuple(name for name, before, after in differing if before != after)

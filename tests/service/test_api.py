@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.service.town import JSON, LISTEN, NEVER, ROWS, VALUE, Face, Town, face_of
-from tests.workplace import until
+from tests.workplace import PROJECT, until
 
 PEOPLE = "/api/syncs/customerio.people"
 MEMBERS = "/api/syncs/orbit.members"
@@ -338,3 +338,13 @@ def test_a_body_that_is_too_large(face: Face, monkeypatch: pytest.MonkeyPatch) -
     big: Any = {"by": "Ada", "reason": "x" * 2_000}
 
     assert 413 == face(f"{PEOPLE}/pause", "POST", big).status_code
+
+
+def test_the_page_of_the_service_names_every_address(face: Face) -> None:
+    """What docs/service.md lists, and what the API describes, is the same."""
+    page = (PROJECT / "docs" / "service.md").read_text()
+    told = {(method, path) for method, path in re.findall(r"`(GET|POST|DELETE) (/api/[^`]+)`", page)}
+    described = requests.get(f"{face.url}/openapi.json", timeout=10).json()["paths"]
+    there = {(method.upper(), path) for path, methods in described.items() for method in methods if "/api/" in path}
+
+    assert there == told

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import structlog
 
 from syncer.errors import UserError
+from syncer.logs import configure
 from tests.service.town import LISTEN, NEVER, ROWS, Face, Town, face_of
 from tests.workplace import Process, until
 
@@ -220,3 +225,25 @@ def test_the_journal_is_kept_for_as_long_as_the_config_says(town: Town) -> None:
     assert [("run", "a.b")] == [(one.what, one.sync) for one in control.acts(10)]
     assert not again["coalesced"]
     engine.close()
+
+
+def test_the_log_may_be_a_file_of_each_day(tmp_path: Path) -> None:
+    """A day's lines are put aside at midnight, and deleted when they are too old; what cannot be written is told."""
+    file = tmp_path / "logs" / "syncer.log"
+    file.parent.mkdir()
+    for day in (3, 2, 1):
+        file.write_text(f"{day} days ago\n")
+        before = time.time() - day * 86_400
+        os.utime(file, (before, before))
+        configure(is_service=True, file=file, keep_seconds=2 * 86_400.0)
+        structlog.get_logger("test").info("midnight_is_over", day=day)
+        os.utime(file, (before, before))
+    kept = sorted(one.name for one in file.parent.iterdir())
+    with pytest.raises(UserError, match="cannot be written"):
+        configure(file=tmp_path / "logs" / "syncer.log" / "below", keep_seconds=1.0)
+    configure()
+    structlog.reset_defaults()
+
+    assert ["syncer.log", *kept[1:]] == kept
+    assert 3 == len(kept)
+    assert {"event": "midnight_is_over", "day": 1}.items() <= json.loads(file.read_text().splitlines()[-1]).items()

@@ -285,10 +285,13 @@ def test_a_broken_config_is_said_everywhere(town: Town, open_page: Open) -> None
     expect(alert).to_be_empty()
 
 
-def test_what_is_not_there_is_a_sentence(open_page: Open) -> None:
+def test_what_is_not_there_is_a_sentence(town: Town, open_page: Open) -> None:
     """An address of a sync or run that does not exist says so, and leads back."""
-    page = open_page("#/syncs/webhook.lacking", allowed=("404",))
+    page = open_page("#/syncs/webhook.lacking", allowed=("404", "400"))
     expect(page.get_by_role("alert").filter(has_text="There is no sync 'webhook.lacking'")).to_be_visible()
+    for wrong in ("#/syncs/%E0", "#/runs/none"):
+        page.goto(f"{town.url}/{wrong}")
+        expect(page.get_by_role("heading", name="Not to be shown")).to_be_visible()
     page.get_by_role("link", name="Back to the overview").click()
     expect(card(page, "webhook.calm")).to_be_visible()
 

@@ -105,10 +105,10 @@ def test_a_change_of_state_is_said_aloud(town: Town, open_page: Open) -> None:
     town.sql("UPDATE calm SET score = score + 500")
     town.run_all("webhook.calm")
 
-    expect(page.locator("#said")).to_contain_text("webhook.calm: held")
+    expect(page.locator("#told")).to_contain_text("webhook.calm: held")
     town.sql("UPDATE calm SET score = score - 500")
     town.run_all("webhook.calm")
-    expect(page.locator("#said")).to_contain_text("webhook.calm: done")
+    expect(page.locator("#told")).to_contain_text("webhook.calm: done")
 
 
 # What is kept out.

@@ -14,16 +14,23 @@ const BUSY_MS = 500;
 const SEEK_MS = 200;
 const at = (id) => document.getElementById(id);
 
-const state = { view: null, wanted: {}, syncs: [], asked: 0, seen: new Map(), timer: 0, needsToken: false, isFirst: true };
+const state = {
+  view: overview, wanted: {}, syncs: [], seen: new Map(), asked: 0, timer: 0, isFirst: true, isNew: false, needsToken: false,
+};
 
 function routeOf(hash) {
-  const [kind, ...rest] = hash.replace(/^#\/?/, "").split("/");
-  if (kind === "syncs" && rest[0]) return [sync, { name: decodeURIComponent(rest[0]) }];
-  if (kind === "runs" && rest[0]) return [run, { id: decodeURIComponent(rest[0]) }];
-  return [overview, {}];
+  const found = /^#\/(syncs|runs)\/([^/]+)$/.exec(hash);
+  if (!found) return [overview, {}];
+  let named = found[2];
+  try {
+    named = decodeURIComponent(named);
+  } catch {
+    // Half of a character is a name that no sync has, and the service says so.
+  }
+  return found[1] === "syncs" ? [sync, { name: named }] : [run, { id: named }];
 }
 
-async function refresh({ isNew = false } = {}) {
+async function refresh() {
   clearTimeout(state.timer);
   const mine = ++state.asked;
   const { view, wanted } = state;
@@ -45,7 +52,7 @@ async function refresh({ isNew = false } = {}) {
   } finally {
     if (mine === state.asked && !state.needsToken && !document.hidden) state.timer = setTimeout(refresh, isBusy() ? BUSY_MS : POLL_MS);
   }
-  if (isNew) settle();
+  if (mine === state.asked && state.isNew) settle();
 }
 
 const isBusy = () => state.syncs.some((one) => one.running || one.queued);
@@ -58,6 +65,7 @@ function trouble(sentence) {
 
 /** A new view begins at its heading, for eyes and for screen readers alike; the first one where browsers begin. */
 function settle() {
+  state.isNew = false;
   document.title = `${state.view.title(state.wanted)} · Syncer`;
   if (state.isFirst) {
     state.isFirst = false;
@@ -69,7 +77,8 @@ function settle() {
 
 function route() {
   [state.view, state.wanted] = routeOf(location.hash);
-  refresh({ isNew: true });
+  state.isNew = true;
+  refresh();
 }
 
 /** A config that is broken on disk runs on as it was; that is said above every view. */
@@ -88,19 +97,22 @@ function announce(syncs) {
   for (const one of syncs) {
     const now = one.paused ? "paused" : overview.stateOf(one);
     const before = state.seen.get(one.sync);
-    if (before && before !== now) say(`${one.sync}: ${now === "ok" ? "done" : now}`);
+    if (before && before !== now) say(`${one.sync}: ${now === "ok" ? "done" : now}`, "told");
     state.seen.set(one.sync, now);
   }
 }
 
-function say(sentence) {
+/** `said` is what somebody's own click came to, and shown; `told` is for screen readers: everybody else sees it. */
+function say(sentence, place = "said") {
   const line = h("p", {}, sentence);
-  at("said").append(line);
+  at(place).append(line);
   setTimeout(() => line.remove(), 6_000);
 }
 
 function pulse(isLive) {
-  at("pulse").textContent = isLive ? "live" : "no answer, asking again";
+  const words = isLive ? "live" : "no answer, asking again";
+  if (at("pulse").textContent === words) return;
+  at("pulse").textContent = words;
   at("pulse").className = isLive ? "live" : "lost";
 }
 

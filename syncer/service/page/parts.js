@@ -80,7 +80,7 @@ export function rangesOf(changes) {
 
 /** Which field is plotted; nothing to choose where there is one. */
 export function chooser(names, chosen, key) {
-  return names.length > 1 && h("p", { class: "row chooser", "data-own": true, "data-key": key }, h("label", { for: key }, "Field"),
+  return names.length > 1 && h("p", { class: "row chooser", "data-own": true, "data-key": `${key} ${names}` }, h("label", { for: key }, "Field"),
     h("select", { id: key, "data-seek": "plotted" }, names.map((one) => h("option", { value: one, selected: one === chosen }, one))));
 }
 

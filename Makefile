@@ -5,10 +5,10 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: help install demo test lint types check soak bench clean
+.PHONY: help install demo demo-bigquery test lint types check soak bench clean
 
 help:  ## Say what there is.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Syncer needs Python 3.11 or later; none was found on the PATH."; exit 1; }
@@ -33,6 +33,9 @@ install: .venv/.installed  ## Make .venv with syncer in it: .venv/bin/syncer.
 demo: .venv/.installed  ## Two nights of scores into local stand-ins of the three services; no account needed.
 	$(BIN)/syncer demo
 
+demo-bigquery: .venv/.tests  ## The same story, read from a stand-in of BigQuery: its real client, over HTTP and gRPC.
+	$(BIN)/python -m tests.standins.bigquery.demo
+
 test: .venv/.tests  ## Run the tests, in parallel.
 	$(BIN)/python -m pytest -n $(WORKERS)
 
@@ -48,8 +51,8 @@ check: lint types test  ## All of the above.
 soak: .venv/.tests  ## The long endurance runs: hundreds of kills, thousands of random histories.
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow --timeout 7200
 
-bench: .venv/.installed  ## Measure, as ratios within one run.
+bench: .venv/.tests  ## Measure, as ratios within one run.
 	$(BIN)/python -m benchmarks --page docs/performance.md
 
-clean:  ## Remove what was made here, except demo/.
+clean:  ## Remove what was made here, except demo/ and demo-bigquery/.
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

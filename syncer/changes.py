@@ -69,10 +69,10 @@ class Changes:
 
 def changes_of_run(engine: Engine, sync: Sync, run_id: int, wanted: Wanted) -> Changes:
     """The changes of a run that are wanted. Memory is bounded by the page. Raises StateDamaged."""
-    state = State(engine.config.state.path, sync.name)
+    state = engine.state(sync.name)
 
     def look() -> Changes:
-        control = Control.look(engine.config.state.path)
+        control = Control.look(engine.config.state)
         if control is None:
             return Changes()
         with contextlib.closing(control), temporary_folder("syncer-") as folder, calculator(folder) as connection:

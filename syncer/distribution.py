@@ -54,9 +54,8 @@ def of_plan(plan: Plan) -> list[Distribution]:
         for slot in plan.slots:
             if FAMILY[slot.sql_type] != "number" or plan.sync.field(slot.name).sensitive:
                 continue
-            column = sql.name(slot.column)
-            # A field of which nothing was known has no column of values before.
-            moved = _planned(sql.literal(str(plan.file)), slot.bit, f"p.b{slot.number}", f"p.{column}")
+            after = f"p.{sql.name(slot.column)}"
+            moved = _planned(sql.literal(str(plan.file)), slot.bit, f"p.b{slot.number}", after)
             if one := _measured(connection, slot.name, moved):
                 found.append(one)
     return found
@@ -67,10 +66,10 @@ def of_run(engine: Engine, sync: Sync, run_id: int, field: str | None) -> tuple[
 
     Raises UserError for a field that holds no numbers, or is sensitive, and StateDamaged.
     """
-    state = State(engine.config.state.path, sync.name)
+    state = engine.state(sync.name)
 
     def look() -> tuple[list[str], Distribution | None]:
-        control = Control.look(engine.config.state.path)
+        control = Control.look(engine.config.state)
         if control is None:
             return [], None
         with contextlib.closing(control), temporary_folder("syncer-") as folder, calculator(folder) as connection:

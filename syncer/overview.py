@@ -13,7 +13,7 @@ from syncer.errors import StateDamaged, SyncerError
 from syncer.mapping import Sync
 from syncer.run import Engine
 from syncer.schedule import Schedule, next_start, quiet_until
-from syncer.state import State, known, look_again
+from syncer.state import State, look_again
 
 Modified = Callable[[Sync], datetime.datetime | None]
 """When a sync's source last changed; None where nobody can tell."""
@@ -24,7 +24,7 @@ def overview(engine: Engine, syncs: Sequence[Sync], modified: Modified | None = 
 
     The source is asked for its last change, unless `modified` answers for it.
     """
-    control = Control.look(engine.config.state.path)
+    control = Control.look(engine.config.state)
     try:
         queued = Counter(one.sync for one in control.waiting() if one.state == "queued") if control else Counter[str]()
         pauses = control.pauses() if control else {}
@@ -85,7 +85,7 @@ class _Standing:
 def _one(
     engine: Engine, sync: Sync, control: Control | None, standing: _Standing, modified: Modified
 ) -> dict[str, Any]:
-    state = State(engine.config.state.path, sync.name)
+    state = engine.state(sync.name)
     count, damage = _known(state, control, len(sync.match))
     schedule = schedule_of(engine, sync)
     now = datetime.datetime.fromtimestamp(engine.now(), datetime.UTC)
@@ -94,7 +94,7 @@ def _one(
         control,
         title=engine.title(sync.destination),
         known=count,
-        holder=state.holder(),
+        holder=control.holder(sync.name) if control else None,
         next_run=None if standing.pause else next_start_of(schedule, sync, standing.latest, now),
         schedule=schedule.text,
         modified=modified(sync),
@@ -112,6 +112,6 @@ def _known(state: State, control: Control | None, matches: int) -> tuple[int, st
     if control is None:
         return 0, None
     try:
-        return look_again(lambda: known(state, control, matches)), None
+        return look_again(lambda: state.known(control, matches)), None
     except StateDamaged as error:
         return 0, str(error)

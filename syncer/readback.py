@@ -31,7 +31,7 @@ from syncer.plan import Plan, Slot, field_values_of, identity_text, values_of
 from syncer.pushing import BrokenPromise
 from syncer.relations import SEPARATOR, ids_of, is_relation
 from syncer.run import Engine, Prepared
-from syncer.state import Relation, State, state_is_readable, write_parquet
+from syncer.state import Relation, state_is_readable, write_parquet
 
 PIECE = 10_000
 """Records that are in memory at once."""
@@ -103,9 +103,12 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
     Stopping; the state is then as it was.
     """
     sync, destination = prepared.sync, prepared.destination
-    state, control = State(engine.config.state.path, sync.name), engine.control()
+    state = engine.state(sync.name)
     adopted = Adopted(sync)
-    with state.exclusively(), _journal(engine, control, sync, "adopt", destination) as run_id:
+    with (
+        engine.control().exclusively(sync.name) as control,
+        _journal(engine, control, sync, "adopt", destination) as run_id,
+    ):
         state.clean(control)
         engine.note(state, control, sync)
         standing = control.standing(sync.name)
@@ -120,6 +123,7 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
             fresh = state.fresh("plan")
             adopted.found = write_parquet(connection, _as_adopted(plan, slots), fresh, _facts(sync, slots))
         file.unlink(missing_ok=True)
+        state.keep(fresh)
         if has_moved:
             control.forget(sync.name)
         _take_over(control, sync, run_id, fresh.name, adopted.found)
@@ -135,15 +139,17 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
     `on_drift = "theirs"` is told and left. Nothing is sent. Raises what `adopt` raises.
     """
     sync, destination = prepared.sync, prepared.destination
-    state, control = State(engine.config.state.path, sync.name), engine.control()
+    state = engine.state(sync.name)
     verified = Verified(sync)
-    with state.exclusively(), _journal(engine, control, sync, "verify", destination) as run_id:
+    with (
+        engine.control().exclusively(sync.name) as control,
+        _journal(engine, control, sync, "verify", destination) as run_id,
+    ):
         state.clean(control)
         standing = control.standing(sync.name)
-        inputs = engine.inputs(state, control, standing)
+        inputs = state.opened(engine.inputs(state, control, standing))
         slots, retired = slots_of(prepared.canon, inputs)
-        files = [*([inputs.base] if inputs.base else []), *(one for _, one in inputs.plans)]
-        with calculator(state.folder) as connection, state_is_readable(sync.name, files):
+        with calculator(state.folder) as connection, state_is_readable(sync.name, inputs.files):
             relation = Relation(connection, len(sync.match))
             relation.attach(inputs.base, inputs.plans, [*slots, *retired])
             verified.known = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
@@ -154,6 +160,7 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
                 fresh = state.fresh("plan")
                 query = _as_repaired(sync, slots, retired)
                 verified.repaired = write_parquet(connection, query, fresh, _facts(sync, [*slots, *retired]))
+                state.keep(fresh)
                 _take_over(control, sync, run_id, fresh.name, verified.repaired)
         engine.fold(state, control, prepared)
         verified.requests = destination.transport.requests

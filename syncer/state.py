@@ -12,14 +12,12 @@ A field whose fate is unknown carries a doubt bit and differs by definition.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,12 +26,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syncer import sql
-from syncer.canonical import FAMILY
-from syncer.control import Code, Control, PlanFile, Standing
-from syncer.errors import StateDamaged, SyncBusy
+from syncer.canonical import FAMILY, Canon
+from syncer.control import Code, Control, Parked, PlanFile, Standing
+from syncer.control.locks import folder_name
+from syncer.destination import Limits
+from syncer.errors import StateDamaged
 from syncer.mapping import Sync
-from syncer.plan import FORMAT, Plan, Slot
+from syncer.narrowed import Read
+from syncer.plan import FORMAT, NEW, Plan, Slot
 from syncer.relations import is_relation, united
+from syncer.source import Source
 
 Found = TypeVar("Found")
 
@@ -67,80 +69,62 @@ class StateFile:
     before: frozenset[int]
     """Slots of which it has the values before too: those that were mapped when a plan was made."""
     rows: int
+    has_foreign: bool = False
+    """Whether it says itself which of its values are of another family than today's slots, in a column `_foreign`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a comparison needs to know of the state, read once."""
+
+    standing: Standing
+    base: StateFile | None
+    plans: Sequence[tuple[PlanFile, StateFile]]
+    parked: Sequence[Parked]
+    gone: Mapping[str, int] = field(default_factory=dict)
+    """Key → in how many runs in a row before this one it was gone, where the sync has a `grace`."""
+
+    @property
+    def files(self) -> list[StateFile]:
+        """The files of the state, the newest first."""
+        return [*(file for _, file in reversed(self.plans)), *([self.base] if self.base else [])]
 
 
 class State:
-    """Where one sync's values lie. Reading needs no lock; writing needs `exclusively`."""
+    """Where one sync's values lie: here, in files on this disk. Reading needs no lock; whoever writes holds the sync,
+    see `Control.exclusively`."""
 
     def __init__(self, folder: Path, sync: str) -> None:
         self.sync = sync
-        # A sync's name may hold anything; a folder's name may not.
-        self.folder = folder / urllib.parse.quote(sync, safe="")
+        self.folder = folder / folder_name(sync)
 
-    @contextlib.contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Hold the sync for this process; the kernel lets go when the process dies, however it dies.
-
-        Raises SyncBusy, with who holds it since when, and StateDamaged when the folder cannot be written.
-        """
+    def make(self) -> None:
+        """Make the folder where there is none. Raises StateDamaged."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StateDamaged(f"The state folder {self.folder} cannot be written: {error.strerror}.") from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-                raise SyncBusy(f"{self.sync} is being run by {holder}. Run it again when that has finished.") from None
-            self._sign(handle)
-            yield
-        finally:
-            os.close(handle)
-
-    def _sign(self, handle: int) -> None:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        text = f"process {os.getpid()} since {since}".encode()
-        try:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, text, 0)
-        except OSError as error:
-            raise StateDamaged(
-                f"The state folder {self.folder} cannot be written ({error.strerror}); is the disk full? "
-                "Nothing was sent."
-            ) from None
-
-    def holder(self) -> str | None:
-        """Who runs this sync just now; None when nobody does."""
-        try:
-            handle = os.open(self.folder / "lock", os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-        else:
-            return None
-        finally:
-            os.close(handle)
 
     def clean(self, control: Control, garbage_seconds: float = GARBAGE_SECONDS) -> None:
         """Delete what a killed process left half written, and garbage of that age, which no reader can still need."""
+        self.make()
         known = control.referenced(self.sync)
         for file in self.folder.glob("*.parquet*"):
             if file.name not in known:
                 file.unlink(missing_ok=True)
+        self.sweep()
+        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
+        for name in old:
+            (self.folder / name).unlink(missing_ok=True)
+        control.collected(old)
+
+    def sweep(self) -> None:
+        """Delete what a killed process had put aside."""
         for left in [*self.folder.glob("spool-*"), *self.folder.glob("duckdb_temp*")]:
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
-        for name in old:
-            (self.folder / name).unlink(missing_ok=True)
-        control.collected(old)
 
     def fresh(self, stem: str) -> Path:
         """A name for a new file that nobody has used; it is not made yet."""
@@ -187,6 +171,89 @@ class State:
                     raise StateDamaged(_damaged(self.sync, path))
                 columns[int(number[1:])] = (column.name, kind)
         return StateFile(path, columns, before, rows)
+
+    # --- where another kind of state lies elsewhere --------------------------------------------------------------
+
+    def keep(self, path: Path) -> None:
+        """Make a file durable before its name is of any use. On this disk it is already, since it was written."""
+
+    def read(self, source: Source, canon: Canon, limits: Limits, inputs: Inputs, only: Sequence[str]) -> Read:
+        """The source's rows, all of them or those that may differ (of some keys only, if it likes), for a comparison.
+
+        Raises what `Source.read` raises.
+        """
+        return Read(source.read(canon.sync, canon.sync.columns), inputs)
+
+    def here(self, name: str) -> Path:
+        """Where a file of the state can be read."""
+        return self.folder / name
+
+    def compact(self, control: Control) -> None:
+        """Leave no value behind that was forgotten. Here a fold has written everything anew."""
+
+    def opened(self, inputs: Inputs, keys: Sequence[str] | None = None) -> Inputs:
+        """The same, with a base whose rows can be read: those of these keys at least."""
+        return inputs
+
+    def is_to_be_folded(self, control: Control, standing: Standing) -> bool:
+        """Whether plans have grown so large beside the base, or so many, that a new base is worth its price."""
+        overlay = sum(len(one.codes) for one in standing.plans)
+        return bool(standing.plans) and (
+            overlay > standing.base_rows * FOLD_SHARE or control.closed_plans(self.sync) > FOLD_PLANS_MAX
+        )
+
+    def fold(
+        self,
+        control: Control,
+        inputs: Inputs,
+        slots: Sequence[Slot],
+        matches: int,
+        connection: duckdb.DuckDBPyConnection,
+    ) -> None:
+        """Write the state as of now into a new base, and let go of the plans. Any instant may be the last one:
+        until the commit the old base and plans are valid, after it the new base is."""
+        if inputs.standing.sync_id is None:
+            return
+        path = self.fresh("base")
+        with state_is_readable(self.sync, inputs.files):
+            Relation(connection, matches).attach(inputs.base, inputs.plans, slots)
+            rows = write_parquet(connection, _AS_BASE, path, {"sync": self.sync, "kind": "base"})
+        control.fold(inputs.standing.sync_id, path.name, rows, inputs.standing.base_file)
+
+    def known(self, control: Control, matches: int) -> int:
+        """How many records are known: rows of the state as of now."""
+        standing = control.standing(self.sync)
+        base, plans = self.known_files(standing)
+        if not plans:
+            return base.rows if base else 0
+        files = [*([base] if base else []), *(file for _, file in plans)]
+        with duckdb.connect(":memory:") as connection, state_is_readable(self.sync, files):
+            Relation(connection, matches).attach(base, plans, [])
+            return int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
+
+    def forget_keys(self, control: Control, keys: Sequence[str], connection: duckdb.DuckDBPyConnection) -> int:
+        """Drop what is remembered of some keys, so that they are sent again; returns how many were known.
+
+        The caller holds the sync. It is a fold that leaves rows out, so it is as safe as one.
+        """
+        standing = control.standing(self.sync)
+        if standing.sync_id is None:
+            return 0
+        base, plans = self.known_files(standing)
+        files = [*(file for _, file in reversed(plans)), *([base] if base else [])]
+        slots = slots_in(standing, files)
+        before = Relation(connection, matches_in(standing)).attach(base, plans, slots)
+        if not before:
+            return 0
+        connection.register("forgotten", pa.table({"key": pa.array(list(keys), pa.string())}))
+        query = f"{_AS_BASE} WHERE key NOT IN (SELECT key FROM forgotten)"
+        path = self.fresh("base")
+        total = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
+        with state_is_readable(self.sync, files):
+            rows = write_parquet(connection, query, path, {"sync": self.sync, "kind": "base"})
+        control.fold(standing.sync_id, path.name, rows, standing.base_file)
+        control.drop(self.sync, keys)
+        return total - rows
 
 
 class Vanished(StateDamaged):
@@ -287,6 +354,8 @@ class Relation:
             else:
                 values.append(f"NULL::{slot.sql_type} AS {sql.name(slot.column)}")
                 foreign.append(f"CASE WHEN p.{sql.name(column)} IS NOT NULL THEN {slot.bit}::BIGINT ELSE 0 END")
+        if file.has_foreign:
+            foreign.append("p._foreign")
         bits = [f"({sent}) AS _sent", f"({doubt}) AS _doubt", f"({' | '.join(foreign) or '0::BIGINT'}) AS _foreign"]
         return ", ".join([*listed, *bits, *values])
 
@@ -304,6 +373,7 @@ class Relation:
             )
             parts.append(
                 f"SELECT {columns}, {number} AS _plan, (p._op = 3 AND c.code = {Code.ACCEPTED}) AS _gone, "
+                f"p._op = {NEW} AS _is_new, "
                 f"-1 - ({number}::BIGINT << 40) - p.file_row_number AS _rid "
                 f"FROM read_parquet({sql.literal(str(file.path))}, file_row_number = true) AS p "
                 f"JOIN codes_{number} AS c ON c.position = p.file_row_number "
@@ -328,60 +398,14 @@ _AS_BASE = "SELECT * EXCLUDE (_rid, _foreign) REPLACE ((_doubt | _foreign) AS _d
 """What a new base holds. What a foreign value was is lost with its type, so the field is in doubt from then on."""
 
 
-def fold(
-    state: State, control: Control, slots: Sequence[Slot], matches: int, connection: duckdb.DuckDBPyConnection
-) -> None:
-    """Write the state as of now into a new base, and let go of the plans. Any instant may be the last one:
-    until the commit the old base and plans are valid, after it the new base is."""
-    standing = control.standing(state.sync)
-    if standing.sync_id is None:
-        return
-    base, plans = state.known_files(standing)
-    path = state.fresh("base")
-    with state_is_readable(state.sync, [*([base] if base else []), *(file for _, file in plans)]):
-        Relation(connection, matches).attach(base, plans, slots)
-        rows = write_parquet(connection, _AS_BASE, path, {"sync": state.sync, "kind": "base"})
-    control.fold(standing.sync_id, path.name, rows, standing.base_file)
+def slots_in(standing: Standing, files: Sequence[StateFile]) -> list[Slot]:
+    """The slots of every field that the files (the newest first) hold."""
+    return [Slot(number, name, kind) for name, number in standing.slots.items() if (kind := stored_type(number, files))]
 
 
-def known(state: State, control: Control, matches: int) -> int:
-    """How many records are known: rows of the state as of now."""
-    standing = control.standing(state.sync)
-    base, plans = state.known_files(standing)
-    if not plans:
-        return base.rows if base else 0
-    files = [*([base] if base else []), *(file for _, file in plans)]
-    with duckdb.connect(":memory:") as connection, state_is_readable(state.sync, files):
-        Relation(connection, matches).attach(base, plans, [])
-        return int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
-
-
-def forget_keys(state: State, control: Control, keys: Sequence[str], connection: duckdb.DuckDBPyConnection) -> int:
-    """Drop what is remembered of some keys, so that they are sent again; returns how many were known.
-
-    The caller holds the sync. It is a fold that leaves rows out, so it is as safe as one.
-    """
-    standing = control.standing(state.sync)
-    if standing.sync_id is None:
-        return 0
-    base, plans = state.known_files(standing)
-    files = [file for _, file in reversed(plans)] + ([base] if base else [])
-    slots = [
-        Slot(number, name, kind) for name, number in standing.slots.items() if (kind := stored_type(number, files))
-    ]
-    matches = len(json.loads(standing.identity or "{}").get("match", {"": ""}))
-    before = Relation(connection, matches).attach(base, plans, slots)
-    if not before:
-        return 0
-    connection.register("forgotten", pa.table({"key": pa.array(list(keys), pa.string())}))
-    query = f"{_AS_BASE} WHERE key NOT IN (SELECT key FROM forgotten)"
-    path = state.fresh("base")
-    total = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
-    with state_is_readable(state.sync, files):
-        rows = write_parquet(connection, query, path, {"sync": state.sync, "kind": "base"})
-    control.fold(standing.sync_id, path.name, rows, standing.base_file)
-    control.drop(state.sync, keys)
-    return total - rows
+def matches_in(standing: Standing) -> int:
+    """By how many identifiers the records of a state are found."""
+    return len(json.loads(standing.identity or "{}").get("match", {"": ""}))
 
 
 def stored_type(slot: int, files: Sequence[StateFile]) -> str | None:

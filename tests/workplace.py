@@ -15,9 +15,11 @@ from typing import Any
 
 import duckdb
 
+from syncer.config_file import LocalState
 from syncer.control import Control, Run
 
 PROJECT = Path(__file__).resolve().parents[1]
+LEASE_SECONDS = 1.5
 NO_BRAKES = """
 [brakes]
 changed_max = 1.0
@@ -54,10 +56,14 @@ class Result:
 class Workplace:
     """One user's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, control: str | None = None) -> None:
+        """`control` is the URL of a server for the control store; its leases are short."""
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.state = folder / "state"
+        kept = {} if control is None else {"control": control, "lease_seconds": LEASE_SECONDS}
+        self.kept = LocalState.model_validate({"path": str(self.state), **kept})
+        """The state's section of the config."""
         self.warehouse = folder / "warehouse.duckdb"
         self.started = 0
         self._env = {
@@ -66,11 +72,15 @@ class Workplace:
             "PYTHONPATH": str(PROJECT),
             "COLUMNS": "120",
         }
+        if control is not None:
+            self._env["SYNCER_CONTROL_URL"] = control
 
     def write(self, destinations: Mapping[str, str], mappings: Mapping[str, str], more: str = "") -> None:
         """The config with these `[destinations.NAME]` bodies, and a mapping file for each of `mappings`."""
         text = f'[source]\ntype = "duckdb"\npath = "{self.warehouse.name}"\n'
         text += "".join(f"\n[destinations.{name}]\n{body}\n" for name, body in destinations.items())
+        if self.kept.control is not None:
+            text += f'\n[state]\ncontrol = "env:SYNCER_CONTROL_URL"\nlease_seconds = {LEASE_SECONDS}\n'
         (self.folder / "config.toml").write_text(text + more)
         (self.folder / "mappings").mkdir(exist_ok=True)
         for name, body in mappings.items():
@@ -110,9 +120,19 @@ class Workplace:
     def _words(self, words: Sequence[str], prefix: Sequence[str]) -> list[str]:
         return [*prefix, sys.executable, "-m", "syncer", "--config", str(self.folder / "config.toml"), *words]
 
+    def holder(self, sync: str) -> str | None:
+        """Who runs a sync just now."""
+        control = Control.look(self.kept)
+        if control is None:
+            return None
+        try:
+            return control.holder(sync)
+        finally:
+            control.close()
+
     def journal(self, sync: str) -> list[Run]:
         """Every run that the store names, newest first."""
-        control = Control.look(self.state)
+        control = Control.look(self.kept)
         if control is None:
             return []
         try:

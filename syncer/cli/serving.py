@@ -41,7 +41,7 @@ def pause(file: Path, name: str, by: str | None, reason: str, is_json: bool) -> 
 
     with sentences(is_json=is_json):
         config = load(file)
-        with closing(Control.open(config.state.path)) as control:
+        with closing(Control.open(config.state)) as control:
             found = [control.pause(one.name, by or getpass.getuser(), reason) for one in config.choose([name])]
     if is_json:
         print_json({"paused": {one.sync: documents.paused(one) for one in found}})
@@ -63,7 +63,7 @@ def resume(file: Path, name: str, by: str | None, is_json: bool) -> None:
 
     with sentences(is_json=is_json):
         config = load(file)
-        with closing(Control.open(config.state.path)) as control:
+        with closing(Control.open(config.state)) as control:
             found = {one.name: control.resume(one.name, by or getpass.getuser()) for one in config.choose([name])}
     if is_json:
         print_json({"resumed": found})

@@ -10,9 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import apsw
-
-from syncer.control.connection import Row, row, rows
+from syncer.control.connection import Database, Row, row
 from syncer.control.noting import Noting
 from syncer.control.values import Act, Latest, Pause, Refusal, Request
 
@@ -56,7 +54,7 @@ class Asking(Noting):
             now = self._clock()
             if idempotency and (known := _answered(db, *idempotency, now - ANSWERS_KEPT_SECONDS)):
                 return known
-            waiting = rows(db, "SELECT id, options FROM request WHERE state = 'queued' AND sync = ?", [sync])
+            waiting = db.execute("SELECT id, options FROM request WHERE state = 'queued' AND sync = ?", [sync])
             same = next((request_id for request_id, others in waiting if others == text), None)
             if same is None and len(waiting) >= QUEUED_MAX:
                 raise QueueFull
@@ -80,10 +78,9 @@ class Asking(Noting):
             self._note_act(db, by, "run", sync, {"request": request_id, **options, "refused": error}, now)
 
     def _insert_request(
-        self, db: apsw.Connection, sync: str, options: str, by: str, now: float, state: str, error: str | None
+        self, db: Database, sync: str, options: str, by: str, now: float, state: str, error: str | None
     ) -> int:
-        (found,) = rows(
-            db,
+        (found,) = db.execute(
             "INSERT INTO request(sync, options, by, at, state, error, ended) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
             [sync, options, by, now, state, error, None if state == "queued" else now],
         )
@@ -92,8 +89,7 @@ class Asking(Noting):
     def take_request(self, sync: str) -> Request | None:
         """The oldest request of a sync that waits, which is running from now on."""
         with self._writing() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 "UPDATE request SET state = 'running' WHERE id = (SELECT min(id) FROM request WHERE state = 'queued' "
                 f"AND sync = ?) RETURNING {_REQUEST}",
                 [sync],
@@ -108,20 +104,6 @@ class Asking(Noting):
                 (state, run_id, error, None if state == "queued" else self._clock(), request_id),
             )
 
-    def requeue(self, sync: str) -> int:
-        """Let requests wait again that a killed process was running; returns how many.
-
-        The caller knows that nobody runs the sync.
-        """
-        with self._writing() as db:
-            return len(
-                rows(
-                    db,
-                    "UPDATE request SET state = 'queued' WHERE state = 'running' AND sync = ? RETURNING id",
-                    [sync],
-                )
-            )
-
     def request(self, request_id: int) -> Request | None:
         """One request; None when there is none of this number."""
         with self._reading() as db:
@@ -131,7 +113,7 @@ class Asking(Noting):
     def waiting(self) -> list[Request]:
         """Every request that is queued or running, the oldest first."""
         with self._reading() as db:
-            found = rows(db, f"SELECT {_REQUEST} FROM request WHERE state IN ('queued', 'running') ORDER BY id")
+            found = db.execute(f"SELECT {_REQUEST} FROM request WHERE state IN ('queued', 'running') ORDER BY id")
             return [_request(one) for one in found]
 
     # --- pauses ------------------------------------------------------------------------------------------------
@@ -145,20 +127,20 @@ class Asking(Noting):
                 (sync, by, now, reason),
             )
             self._note_act(db, by, "pause", sync, {"reason": reason} if reason else {}, now)
-            found = rows(db, "SELECT sync, by, at, reason FROM pause WHERE sync = ?", [sync])
+            found = db.execute("SELECT sync, by, at, reason FROM pause WHERE sync = ?", [sync])
             return Pause(*found[0])
 
     def resume(self, sync: str, by: str) -> bool:
         """Let the daemon run a sync again; says whether it was paused."""
         with self._writing() as db:
-            found = rows(db, "DELETE FROM pause WHERE sync = ? RETURNING sync", [sync])
+            found = db.execute("DELETE FROM pause WHERE sync = ? RETURNING sync", [sync])
             self._note_act(db, by, "resume", sync, {}, self._clock())
             return bool(found)
 
     def pauses(self) -> dict[str, Pause]:
         """Every sync that is paused."""
         with self._reading() as db:
-            return {found[0]: Pause(*found) for found in rows(db, "SELECT sync, by, at, reason FROM pause")}
+            return {found[0]: Pause(*found) for found in db.execute("SELECT sync, by, at, reason FROM pause")}
 
     # --- words about held plans --------------------------------------------------------------------------------
 
@@ -201,9 +183,7 @@ class Asking(Noting):
         with self._writing() as db:
             self._note_act(db, by, what, sync, facts, self._clock())
 
-    def _note_act(
-        self, db: apsw.Connection, by: str, what: str, sync: str, facts: Mapping[str, Any], now: float
-    ) -> None:
+    def _note_act(self, db: Database, by: str, what: str, sync: str, facts: Mapping[str, Any], now: float) -> None:
         db.execute(
             "INSERT INTO act(at, by, what, sync, facts) VALUES (?, ?, ?, ?, ?)",
             (now, by, what, sync, json.dumps(facts, ensure_ascii=False)),
@@ -217,8 +197,7 @@ class Asking(Noting):
                 where.append(clause)
                 values.append(value)
         with self._reading() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 f"SELECT id, at, by, what, sync, facts FROM act WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
                 [*values, limit],
             )
@@ -227,8 +206,7 @@ class Asking(Noting):
     def latest(self) -> dict[str, Latest]:
         """When each sync began last, and was done last; runs of some keys, and what was no sync, do not count."""
         with self._reading() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 "SELECT name, "
                 "(SELECT started FROM run WHERE sync_id = sync.id AND is_partial = 0 ORDER BY id DESC LIMIT 1), "
                 "(SELECT finished FROM run WHERE sync_id = sync.id AND is_partial = 0 AND result = 'done' "
@@ -248,7 +226,7 @@ class Asking(Noting):
             db.execute("DELETE FROM answered WHERE at < ?", (now - ANSWERS_KEPT_SECONDS,))
 
 
-def held_plan(db: apsw.Connection, run_id: int) -> tuple[int, str, str] | None:
+def held_plan(db: Database, run_id: int) -> tuple[int, str, str] | None:
     """(sync's number, its name, the plan's digest) of a run that holds a plan; None when it is no such run.
 
     Only the newest run of a sync counts: an older plan is not what would be sent.
@@ -263,7 +241,7 @@ def held_plan(db: apsw.Connection, run_id: int) -> tuple[int, str, str] | None:
     return (int(found[0]), found[1], found[2]) if found else None
 
 
-def _answered(db: apsw.Connection, key: str, body: str, since: float) -> dict[str, Any] | None:
+def _answered(db: Database, key: str, body: str, since: float) -> dict[str, Any] | None:
     """The answer that this key has got already. Raises KeyUsed when it was for another request."""
     found = row(db, "SELECT body, answer FROM answered WHERE key = ? AND at >= ?", [key, since])
     if found is None:

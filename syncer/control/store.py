@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import apsw
-
+from syncer.control import sqlite
 from syncer.control.asking import Asking, held_plan
-from syncer.control.connection import open_to_look, open_to_write, row, rows, scrub
+from syncer.control.connection import Connection, Database, Where, row
 from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.values import (
     EMPTY,
@@ -36,6 +36,8 @@ KILLED = (
 )
 
 _ID = "(SELECT id FROM sync WHERE name = ?)"
+_ATTEMPTS = "(CASE WHEN parked.payload = excluded.payload THEN parked.attempts ELSE 0 END)"
+"""How often a record was refused before with the values with which it is refused now."""
 _RUN = (
     "run.id, sync.name, started, finished, result, planned, accepted, rejected, deferred, unsent, requests, digest, "
     "error, facts, released"
@@ -47,7 +49,7 @@ class Control(Asking):
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        connection: Connection,
         retry_seconds: Sequence[float] = RETRY_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -58,22 +60,40 @@ class Control(Asking):
     @classmethod
     def open(
         cls,
-        folder: Path,
+        where: Where,
         retry_seconds: Sequence[float] = RETRY_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> Control:
-        """Open for writing; makes the folder and the file, and brings an older file to this version.
+        """Open for writing; makes the store where there is none, and brings an older one to this version.
 
         `retry_seconds` are the delays after which a parked record is tried again, by `clock` (seconds since 1970).
-        Raises StateDamaged when the file is damaged, gone, of a newer version, or cannot be written.
+        Raises StateDamaged when the store is damaged, gone, of a newer version, or cannot be written.
         """
-        return cls(open_to_write(folder), retry_seconds, clock)
+        if where.control is None:
+            return cls(sqlite.open_to_write(where.path), retry_seconds, clock)
+        from syncer.control import postgres  # Its library takes time to load, and few need it.
+
+        return cls(postgres.open_to_write(where), retry_seconds, clock)
 
     @classmethod
-    def look(cls, folder: Path) -> Control | None:
+    def look(cls, where: Where) -> Control | None:
         """Open for reading; None where nothing was ever written. Raises StateDamaged as `open` does."""
-        connection = open_to_look(folder)
-        return None if connection is None else cls(connection)
+        if where.control is None:
+            found: Connection | None = sqlite.open_to_look(where.path)
+        else:
+            from syncer.control import postgres
+
+            found = postgres.open_to_look(where)
+        return None if found is None else cls(found)
+
+    @staticmethod
+    def wrong(where: Where) -> str | None:
+        """What stands in the way of a store there, as a sentence; None when nothing does. Changes nothing."""
+        if where.control is None:
+            return None
+        from syncer.control import postgres
+
+        return postgres.wrong(where)
 
     def retry_after(self, retry_seconds: Sequence[float]) -> None:
         """Try parked records again after these delays from now on."""
@@ -82,6 +102,28 @@ class Control(Asking):
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    # --- who runs a sync -----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def exclusively(self, sync: str) -> Iterator[Control]:
+        """Hold a sync for this process, and write its part of the store through what this gives.
+
+        Raises SyncBusy, with who holds it since when, and StateDamaged when it cannot be held.
+        """
+        with self._connection.locks.exclusively(sync) as fence:
+            held = copy.copy(self)
+            held._fence = fence
+            yield held
+
+    def confirm(self) -> None:
+        """Raises LeaseLost when the sync that is written through this may be somebody else's by now."""
+        if self._fence is not None:
+            self._fence.confirm()
+
+    def holder(self, sync: str) -> str | None:
+        """Who runs this sync just now; None when nobody does."""
+        return self._connection.locks.holder(sync)
 
     # --- the state of a sync ---------------------------------------------------------------------------------
 
@@ -96,8 +138,8 @@ class Control(Asking):
             sync_id, identity, base_file, base_rows, generation, versions = found
             slots = _slots(db, sync_id)
             plans = []
-            for plan_id, file, number in rows(
-                db, "SELECT id, file, rows FROM plan WHERE sync_id = ? ORDER BY id", [sync_id]
+            for plan_id, file, number in db.execute(
+                "SELECT id, file, rows FROM plan WHERE sync_id = ? ORDER BY id", [sync_id]
             ):
                 codes = bytearray([Code.UNSENT]) * number
                 for lo, hi, known in _batches(db, plan_id):
@@ -132,7 +174,7 @@ class Control(Asking):
                 "UPDATE sync SET base_file = ?, base_rows = ?, generation = generation + 1 WHERE id = ?",
                 (base_file, base_rows, sync_id),
             )
-            closed = rows(db, "SELECT id, file FROM plan WHERE sync_id = ? AND state = 'closed'", [sync_id])
+            closed = db.execute("SELECT id, file FROM plan WHERE sync_id = ? AND state = 'closed'", [sync_id])
             drop_plans(db, [plan_id for plan_id, _ in closed])
             discard(db, [*(file for _, file in closed), *([old_base] if old_base else [])])
 
@@ -148,7 +190,7 @@ class Control(Asking):
             if found is None:
                 return []
             sync_id, base_file = found
-            plans = rows(db, "SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
+            plans = db.execute("SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
             drop_plans(db, [plan_id for plan_id, _ in plans])
             db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
@@ -164,14 +206,13 @@ class Control(Asking):
 
     def scrub(self) -> None:
         """Leave nothing of deleted rows in any file of the store. Raises StateDamaged."""
-        with self._lock:
-            scrub(self._connection, Path(self._connection.filename).parent)
+        self._connection.scrub()
 
     def garbage(self, older_than_seconds: float) -> list[str]:
         """Files that nothing refers to any more since that long."""
         with self._reading() as db:
             limit = time.time() - older_than_seconds
-            return [file for (file,) in rows(db, "SELECT file FROM garbage WHERE since <= ?", [limit])]
+            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ?", [limit])]
 
     def collected(self, files: Iterable[str]) -> None:
         """These garbage files are deleted."""
@@ -181,8 +222,7 @@ class Control(Asking):
     def referenced(self, sync: str) -> set[str]:
         """Every file of this sync that the store names in any way."""
         with self._reading() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {_ID} "
                 f"UNION ALL SELECT file FROM history WHERE sync_id = {_ID} "
                 "UNION ALL SELECT base_file FROM sync WHERE name = ? AND base_file IS NOT NULL",
@@ -212,11 +252,12 @@ class Control(Asking):
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
-            db.execute(
-                "INSERT INTO run(sync_id, started, result, facts, is_partial) VALUES (?, ?, 'running', ?, ?)",
+            run_id = _number(
+                db,
+                "INSERT INTO run(sync_id, started, result, facts, is_partial) VALUES (?, ?, 'running', ?, ?) "
+                "RETURNING id",
                 (sync_id, self._clock(), json.dumps(facts), int(is_partial)),
             )
-            run_id = int(db.last_insert_rowid())
             db.execute(
                 "DELETE FROM run WHERE sync_id = ?1 AND id <= "
                 "(SELECT id FROM run WHERE sync_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -246,17 +287,19 @@ class Control(Asking):
                 db.execute("UPDATE approval SET used_by = ? WHERE id = ?", (run_id, approval))
             if saved is not None:
                 db.execute(
-                    "INSERT OR IGNORE INTO used_plan(id, run_id, at) VALUES (?, ?, ?)", (saved, run_id, time.time())
+                    "INSERT INTO used_plan(id, run_id, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (saved, run_id, time.time()),
                 )
             db.execute(
                 "UPDATE run SET planned = ?, unsent = ?, digest = ?, released = ? WHERE id = ?",
                 (sendable, sendable, digest, json.dumps(list(released)), run_id),
             )
-            db.execute(
-                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, ?, 'open')",
+            return _number(
+                db,
+                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, ?, 'open') "
+                "RETURNING id",
                 (sync_id, run_id, file, total, sendable),
             )
-            return int(db.last_insert_rowid())
 
     def commit(self, sync_id: int, settled: Sequence[Settled], intent: tuple[int, int, int] | None) -> None:
         """One synced commit: what became of finished batches, and which one (plan, lo, hi) leaves next.
@@ -271,8 +314,7 @@ class Control(Asking):
                     "answers = ?4 WHERE plan_id = ?5 AND lo = ?6",
                     (batch.codes, batch.is_over, now, batch.answers, batch.plan_id, batch.lo),
                 )
-                for key, payload, code, message in batch.parked:
-                    self._park(db, sync_id, key, payload, code, message, now)
+                self._park(db, sync_id, batch.parked, now)
                 db.executemany(
                     "DELETE FROM parked WHERE sync_id = ? AND key = ?", [(sync_id, key) for key in batch.cleared]
                 )
@@ -290,20 +332,21 @@ class Control(Asking):
     def take_over(self, run_id: int, sync_id: int, file: str, rows: int) -> None:
         """Make a durable file part of the state, in one commit: what it says is what the destination holds."""
         with self._writing() as db:
-            db.execute(
-                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, 0, 'closed')",
+            plan_id = _number(
+                db,
+                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, 0, 'closed') "
+                "RETURNING id",
                 (sync_id, run_id, file, rows),
             )
             db.execute(
                 "INSERT INTO batch(plan_id, lo, hi, codes, settled_at) VALUES (?, 0, ?, ?, ?)",
-                (db.last_insert_rowid(), rows, bytes([Code.ACCEPTED]) * rows, self._clock()),
+                (plan_id, rows, bytes([Code.ACCEPTED]) * rows, self._clock()),
             )
 
     def left_behind(self, sync: str) -> list[LeftBehind]:
         """Batches with records of unknown fate and a job that can tell it, the oldest first."""
         with self._reading() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 "SELECT plan.id, run_id, file, lo, hi, codes, job FROM batch JOIN plan ON plan.id = batch.plan_id "
                 f"WHERE job IS NOT NULL AND plan.sync_id = {_ID} ORDER BY plan.id, lo",
                 [sync],
@@ -377,9 +420,9 @@ class Control(Asking):
         counts that add up: what is in doubt counts as deferred, what never left as unsent.
         """
         with self._writing() as db:
-            for (run_id,) in rows(db, f"SELECT id FROM run WHERE sync_id = {_ID} AND result = 'running'", [sync]):
+            for (run_id,) in db.execute(f"SELECT id FROM run WHERE sync_id = {_ID} AND result = 'running'", [sync]):
                 planned, counts = 0, [0, 0, 0, 0]
-                for plan_id, sendable in rows(db, "SELECT id, sendable FROM plan WHERE run_id = ?", [run_id]):
+                for plan_id, sendable in db.execute("SELECT id, sendable FROM plan WHERE run_id = ?", [run_id]):
                     planned += sendable
                     for _, _, codes in _batches(db, plan_id):
                         for code in range(4):
@@ -398,7 +441,7 @@ class Control(Asking):
                         run_id,
                     ),
                 )
-            for (plan_id,) in rows(db, f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {_ID}", [sync]):
+            for (plan_id,) in db.execute(f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {_ID}", [sync]):
                 _close_plan(db, plan_id)
 
     def runs(self, sync: str, limit: int = 1, before: int | None = None) -> list[Run]:
@@ -413,7 +456,7 @@ class Control(Asking):
 
     def _runs(self, which: str, values: Sequence[Any]) -> list[Run]:
         with self._reading() as db:
-            found = rows(db, f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
+            found = db.execute(f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
             return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
 
     # --- approvals ---------------------------------------------------------------------------------------------
@@ -429,11 +472,12 @@ class Control(Asking):
                 return None
             sync_id, name, digest = found
             at = self._clock()
-            db.execute(
-                "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?)",
+            approval_id = _number(
+                db,
+                "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?) RETURNING id",
                 (sync_id, run_id, digest, by, at),
             )
-            approval = Approval(int(db.last_insert_rowid()), name, run_id, digest, by, at)
+            approval = Approval(approval_id, name, run_id, digest, by, at)
             # The last word counts.
             db.execute("DELETE FROM refusal WHERE sync_id = ? AND digest = ?", (sync_id, digest))
             self._note_act(db, by, "approve", name, {"run": str(run_id), "plan": digest}, at)
@@ -463,8 +507,7 @@ class Control(Asking):
         some = "" if limit is None else " LIMIT ? OFFSET ?"
         values: list[Any] = [sync, *([] if limit is None else [limit, offset])]
         with self._reading() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 "SELECT key, payload, attempts, first_at, last_at, next_at, code, message FROM parked "
                 f"WHERE sync_id = {_ID} ORDER BY key{some}",
                 values,
@@ -502,28 +545,28 @@ class Control(Asking):
     def retry(self, sync: str, keys: Sequence[str] | None) -> int:
         """Let parked records (all, or these) go with the next run; returns how many."""
         with self._writing() as db:
-            before = db.total_changes()
+            again = f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID}"
             if keys is None:
-                db.execute(f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID}", (sync,))
-            else:
-                db.executemany(
-                    f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID} AND key = ?", [(sync, key) for key in keys]
-                )
-            return int(db.total_changes() - before)
+                return len(db.execute(f"{again} RETURNING key", [sync]))
+            return sum(len(db.execute(f"{again} AND key = ? RETURNING key", [sync, key])) for key in keys)
 
-    def _park(
-        self, db: apsw.Connection, sync_id: int, key: str, payload: str, code: str, message: str, now: float
-    ) -> None:
-        found = row(db, "SELECT payload, attempts, first_at FROM parked WHERE sync_id = ? AND key = ?", [sync_id, key])
-        attempts, first_at = 1, now
-        if found is not None and found[0] == payload:
-            attempts, first_at = found[1] + 1, found[2]
-        delays = self._retry_seconds
-        next_at = now + delays[attempts - 1] if attempts <= len(delays) else None
-        db.execute(
-            "INSERT OR REPLACE INTO parked(sync_id, key, payload, attempts, first_at, last_at, next_at, code, message) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (sync_id, key, payload, attempts, first_at, now, next_at, code, message),
+    def _park(self, db: Database, sync_id: int, parked: Iterable[tuple[str, str, str, str]], now: float) -> None:
+        """Park each (key, payload, code, message); for the same payload it is one attempt more, and a longer delay."""
+        # Parameters 1 to 8 are the row; those after it are when to try again after the first attempt, the second, …
+        tries = range(len(self._retry_seconds))
+        next_at = f"CASE {_ATTEMPTS} {''.join(f'WHEN {one} THEN ?{9 + one} ' for one in tries)}END" if tries else "NULL"
+        retry_at = [now + delay for delay in self._retry_seconds]
+        first = retry_at[0] if retry_at else None
+        db.executemany(
+            "INSERT INTO parked(sync_id, key, payload, attempts, first_at, last_at, next_at, code, message) "
+            "VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(sync_id, key) DO UPDATE SET "
+            f"attempts = {_ATTEMPTS} + 1, next_at = {next_at}, "
+            "first_at = CASE WHEN parked.payload = excluded.payload THEN parked.first_at ELSE excluded.first_at END, "
+            "payload = excluded.payload, last_at = excluded.last_at, code = excluded.code, message = excluded.message",
+            [
+                (sync_id, key, payload, now, now, first, code, message, *retry_at)
+                for key, payload, code, message in parked
+            ],
         )
 
     # --- rows that are gone ------------------------------------------------------------------------------------
@@ -531,7 +574,7 @@ class Control(Asking):
     def gone(self, sync: str) -> dict[str, int]:
         """Key → in how many runs in a row it was gone from the source, of what is not removed yet."""
         with self._reading() as db:
-            return dict(rows(db, f"SELECT key, runs FROM gone WHERE sync_id = {_ID}", [sync]))
+            return dict(db.execute(f"SELECT key, runs FROM gone WHERE sync_id = {_ID}", [sync]))
 
     def note_gone(self, sync_id: int, gone: Mapping[str, int]) -> None:
         """What a run has found gone, in place of what the runs before had found: who is back begins anew."""
@@ -543,31 +586,31 @@ class Control(Asking):
             )
 
 
-def _number(db: apsw.Connection, query: str, values: Sequence[Any]) -> int:
+def _number(db: Database, query: str, values: Sequence[Any]) -> int:
     found = row(db, query, values)
     return int(found[0]) if found else 0
 
 
-def _sync_id(db: apsw.Connection, sync: str) -> int:
+def _sync_id(db: Database, sync: str) -> int:
     return _number(db, "SELECT id FROM sync WHERE name = ?", [sync])
 
 
-def _slots(db: apsw.Connection, sync_id: int) -> dict[str, int]:
-    return {name: int(slot) for name, slot in rows(db, "SELECT name, slot FROM field WHERE sync_id = ?", [sync_id])}
+def _slots(db: Database, sync_id: int) -> dict[str, int]:
+    return {name: int(slot) for name, slot in db.execute("SELECT name, slot FROM field WHERE sync_id = ?", [sync_id])}
 
 
-def _batches(db: apsw.Connection, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
+def _batches(db: Database, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
     """(lo, hi, codes) of a plan's batches; a batch in flight, or that was when a process died, is unknown."""
-    for lo, hi, codes in rows(db, "SELECT lo, hi, codes FROM batch WHERE plan_id = ?", [plan_id]):
+    for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ?", [plan_id]):
         yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
 
 
-def _close_plan(db: apsw.Connection, plan_id: int) -> None:
+def _close_plan(db: Database, plan_id: int) -> None:
     """Nothing more of it leaves. A plan that changed nothing is dropped at once: no fold would ever come for it."""
     is_kept = is_to_be_noted(db, plan_id) or any(has_weight(codes) for _, _, codes in _batches(db, plan_id))
     if is_kept:
         db.execute("UPDATE plan SET state = 'closed' WHERE id = ?", (plan_id,))
         return
-    found = rows(db, "SELECT file FROM plan WHERE id = ?", [plan_id])
+    found = db.execute("SELECT file FROM plan WHERE id = ?", [plan_id])
     drop_plans(db, [plan_id])
     discard(db, [file for (file,) in found])

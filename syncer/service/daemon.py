@@ -32,6 +32,8 @@ TICK_SECONDS = 1.0
 """How often the clock, the journal and the config's files are looked at."""
 TIDY_SECONDS = 3600.0
 """How often the journal drops what it need not keep any more."""
+TAKE_UP_SECONDS = 10.0
+"""How often requests are looked for that another process had taken when it died."""
 FRESHNESS_SECONDS = 60.0
 """How long what the source said about its last change is good for whoever only looks."""
 
@@ -61,6 +63,7 @@ class Daemon:
         self._wants_reload = threading.Event()
         self._has_moved = False
         self._tidied = 0.0
+        self._looked = time.monotonic()
         self._modified: dict[str, tuple[float, datetime.datetime | None]] = {}
         self._told = ""
 
@@ -140,6 +143,9 @@ class Daemon:
         control = engine.control()
         for start in self._timetable.due(engine, control.latest(), control.pauses(), engine.now()):
             self.desk.offer(start)
+        if time.monotonic() - self._looked > TAKE_UP_SECONDS:
+            self._looked = time.monotonic()
+            self.desk.take_up()
         if time.monotonic() - self._tidied > TIDY_SECONDS or not self._tidied:
             self._tidied = time.monotonic()
             control.prune_asked(seconds_of(engine.config.service.keep))

@@ -10,18 +10,17 @@ import datetime
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from syncer.control import Control, Request
-from syncer.errors import Stopping, SyncBusy, SyncerError
+from syncer.errors import NotDue, Stopping, SyncBusy, SyncerError
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.overview import schedule_of
 from syncer.run import Engine, Options, Report
 from syncer.service.timetable import Start
-from syncer.state import State
 
 log = structlog.get_logger(__name__)
 
@@ -55,14 +54,32 @@ class Desk:
         self._seen: dict[str, datetime.datetime] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._busy: set[str] = set()
+        self._taken: set[int] = set()
+        self._lost: set[int] = set()
+        self._told: dict[str, str] = {}
         self._is_closed = False
 
     def open(self, engine: Engine) -> None:
         """Take up what a process before this one had accepted and did not end, and begin to work."""
-        for name in {one.sync for one in self._control.waiting() if one.state == "running"}:
-            if State(engine.config.state.path, name).holder() is None:
-                self._control.requeue(name)
+        is_shared = engine.config.state.control is not None
+        if not is_shared:
+            self.take_up()
+        self.take_up()
         self.staff(engine)
+
+    def take_up(self) -> None:
+        """Let requests wait again that a process was running when it died.
+
+        They are found at the second look: another process may have taken one at this moment, and not its sync yet.
+        """
+        lost = {
+            one.id
+            for one in self._control.waiting()
+            if one.state == "running" and one.id not in self._taken and self._control.holder(one.sync) is None
+        }
+        for request_id in lost & self._lost:
+            self._control.end_request(request_id, "queued", None, None)
+        self._lost = lost
 
     def staff(self, engine: Engine) -> None:
         """Let every destination have its thread, also those that are new in the config."""
@@ -143,13 +160,15 @@ class Desk:
         engine = self._fresh()
         with self._wake:
             start = self._due.pop(name, None)
-        request = self._control.take_request(name)
+            request = self._control.take_request(name)
+            self._taken |= {request.id} if request else set()
+        if start is None and request is None:
+            # Another process was quicker.
+            return
         if request is not None and request.options and start is not None:
             # What somebody asked for in particular is not the run that is due.
             self.offer(start)
             start = None
-        if start is not None and request is None and self._is_done(start):
-            return
         sync = next((one for one in engine.config.syncs if one.name == name), None)
         if sync is None:
             ended = Ended("refused", error=f"There is no sync {name!r} any more.")
@@ -161,6 +180,7 @@ class Desk:
                 self.offer(start)
         if request is not None:
             self._control.end_request(request.id, ended.state, ended.run, ended.error)
+            self._taken.discard(request.id)
 
     def _run(self, engine: Engine, sync: Sync, start: Start | None, request: Request | None) -> Ended:
         trigger = "request" if request else start.trigger if start else "schedule"
@@ -168,18 +188,26 @@ class Desk:
         if request is not None:
             only = tuple(request.options.get("only") or ())
             options = Options(bool(request.options.get("release")), only, trigger=trigger, by=request.by)
+        modified: datetime.datetime | None = None
+        is_due = (lambda control: self._is_due(control, start, modified)) if start and not request else None
         try:
             modified = self._modified(engine, sync)
             if request is None and modified is not None and modified == self._seen.get(sync.name):
                 return Ended("done")
-            report = engine.run(engine.prepare(sync), options)
+            told = None if modified is None else modified.isoformat()
+            report = engine.run(engine.prepare(sync), replace(options, is_due=is_due, modified=told))
         except Stopping:
             return Ended("queued")
         except SyncBusy as error:
-            log.info("busy", sync=sync.name, reason=str(error))
+            # Should the other process die, somebody has to be there then.
+            if self._told.get(sync.name) != str(error):
+                log.info("standing_by", sync=sync.name, reason=str(error))
+                self._told[sync.name] = str(error)
             return Ended("queued")
+        except NotDue:
+            return Ended("done")
         except SyncerError as error:
-            engine.refused(sync, error, options.trigger, options.by)
+            engine.refused(sync, error, options.trigger, options.by, is_due)
             log.error("run_failed", sync=sync.name, error=str(error))  # noqa: TRY400 - no traceback: not our fault
             return Ended("failed", error=str(error))
         except Exception as error:  # noqa: BLE001 - the daemon outlives a fault in one sync
@@ -191,11 +219,21 @@ class Desk:
         sentences = " ".join(hold.sentence for hold in report.holds)
         return Ended(report.result, report.run, report.error or sentences or None)
 
-    def _is_done(self, start: Start) -> bool:
-        """Whether another process has run since then what is due here."""
-        latest = self._control.latest().get(start.sync)
-        newest = next(iter(self._control.runs(start.sync)), None)
-        return latest is not None and latest.started > start.at and newest is not None and newest.finished is not None
+    def _is_due(self, control: Control, start: Start, modified: datetime.datetime | None) -> bool:
+        """Whether no other process has done since then what is due here. The sync is held, so nobody does it just now.
+
+        A run that goes on while nobody else holds the sync was ended with its process.
+        """
+        newest = next(iter(control.runs(start.sync)), None)
+        latest = control.latest().get(start.sync)
+        if newest is None or latest is None or newest.result == "running":
+            return True
+        if modified is not None:
+            is_whole = newest.result == "done" and not newest.deferred and not newest.unsent
+            if is_whole and newest.facts.get("modified") == modified.isoformat():
+                self._seen[start.sync] = modified
+                return False
+        return latest.started <= start.at
 
     def _modified(self, engine: Engine, sync: Sync) -> datetime.datetime | None:
         """When the source changed last, where a sync runs by that."""

@@ -19,6 +19,7 @@ import pytest
 from destinations.standins.server import Server
 from syncer.control import Control
 from tests.crash.standins import Slow, SlowCustomerio, SlowSalesforce
+from tests.postgres import PostgresServer
 from tests.workplace import NO_BRAKES, Process, Workplace, until
 
 ROWS = 600
@@ -126,6 +127,7 @@ class Killer:
         process.kill()
         self.kills[moment] += was_running
         self.standin.drained()
+        until(lambda: self.workplace.holder(self.sync) is None, "the killed process lets go of the sync")
         # The state opens, and knows of the run if it sent anything.
         runs = self.workplace.journal(self.sync)
         has_written = self.standin.received > received
@@ -163,7 +165,7 @@ class Killer:
 
     def check_history(self) -> None:
         """Everything that was accepted or refused is in the history, once, whoever was killed in between."""
-        control = Control.look(self.workplace.state)
+        control = Control.look(self.workplace.kept)
         assert control is not None
         files = [str(self.folder / part.file) for part in control.history(self.sync)]
         control.close()
@@ -194,8 +196,8 @@ def harry(killer: Killer, kills: int, *, is_growing: bool) -> None:
     killer.check_history()
 
 
-def people_survive(folder: Path, kills: int, seed: int) -> None:
-    workplace, standin = Workplace(folder), SlowCustomerio()
+def people_survive(folder: Path, kills: int, seed: int, control: str | None = None) -> None:
+    workplace, standin = Workplace(folder, control), SlowCustomerio()
     with Server({"": standin}):
         more = f"in_flight = {IN_FLIGHT}\n"
         workplace.write({"customerio": standin.settings() + more}, {"customerio": PEOPLE}, NO_BRAKES)
@@ -231,6 +233,13 @@ def test_people_survive_kills(tmp_path: Path, seed: int) -> None:
 def test_plain_creates_survive_kills(tmp_path: Path) -> None:
     """After twelve kills every contact that the source names is there, once, although each was a plain create."""
     contacts_survive(tmp_path, kills=12, seed=3)
+
+
+@pytest.mark.parametrize("seed", [6])
+def test_people_survive_kills_on_a_server(tmp_path: Path, postgres: PostgresServer, seed: int) -> None:
+    """So it is when runs and intents are kept by PostgreSQL, where a killed process holds its sync until the lease
+    runs out."""
+    people_survive(tmp_path, kills=10, seed=seed, control=postgres.url())
 
 
 @pytest.fixture
@@ -307,6 +316,13 @@ def test_a_to_b_and_back_with_a_lost_answer(people: tuple[Workplace, SlowCustome
 def test_people_survive_many_kills(tmp_path: Path) -> None:
     """The same after three hundred kills."""
     people_survive(tmp_path, kills=300, seed=4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_people_survive_many_kills_on_a_server(tmp_path: Path, postgres: PostgresServer) -> None:
+    """The same after a hundred kills, with PostgreSQL."""
+    people_survive(tmp_path, kills=100, seed=8, control=postgres.url())
 
 
 @pytest.mark.slow

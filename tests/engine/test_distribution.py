@@ -102,6 +102,16 @@ def test_a_run_that_sent_nothing_has_none(night: Stage) -> None:
     assert None is distribution.of_run(night.engine, night.sync, 77, None)[1]
 
 
+def test_a_first_plan_has_nothing_before(stage: Stage) -> None:
+    """Of fields that were never sent all values are after; sensitive ones and texts have none."""
+    stage.map(*FIELDS)
+    people(stage, 10.0, 20.0, None)
+    with stage.engine.diff(stage.prepare()) as plan:
+        planned = distribution.of_plan(plan)
+
+    assert [("score", 0, 2), ("logins", 0, 3)] == [(one.field, one.before.values, one.after.values) for one in planned]
+
+
 def test_a_plan_shows_how_it_would_move_them(night: Stage) -> None:
     """The same as of the run that sends it, for each field that changes; and nothing is sent."""
     with night.engine.diff(night.prepare()) as plan:

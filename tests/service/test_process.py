@@ -13,7 +13,6 @@ import requests
 
 from destinations.standins.server import Answer
 from syncer.errors import SyncBusy, UserError
-from syncer.state import State
 from tests.service.town import LISTEN, NEVER, ROWS, VALUE, Town, face_of
 from tests.workplace import Process, until
 
@@ -60,7 +59,7 @@ def test_a_refusal_waits_for_nobody(town: Town) -> None:
     town.warehouse.unlink()
     engine = town.engine()
     (sync,) = engine.config.choose(["customerio.people"])
-    with State(engine.config.state.path, sync.name).exclusively():
+    with engine.control().exclusively(sync.name):
         engine.refused(sync, UserError("no"), "command")
     engine.refused(sync, SyncBusy("busy"), "command")
     assert [] == town.results("customerio.people")

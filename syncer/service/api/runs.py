@@ -16,7 +16,6 @@ from syncer.run import Engine
 from syncer.service.api import shapes
 from syncer.service.api.guard import known
 from syncer.service.api.syncs import Here, Name, sync_of
-from syncer.state import State
 
 router = APIRouter(tags=["runs"], dependencies=[Depends(known)])
 
@@ -31,7 +30,7 @@ def _run_of(engine: Engine, run_id: int) -> Run:
 
 
 def _document(engine: Engine, one: Run) -> dict[str, Any]:
-    is_alive = one.result == "running" and State(engine.config.state.path, one.sync).holder() is not None
+    is_alive = one.result == "running" and engine.control().holder(one.sync) is not None
     facts = {name: one.facts.get(name) for name in ("rows", "known", "counts")}
     return {"sync": one.sync, **documents.run(one, is_alive=is_alive), **facts, "holds": one.facts.get("holds", [])}
 

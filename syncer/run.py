@@ -346,7 +346,11 @@ class Engine:
         standing = control.register(sync.name, identity_text(sync), [one.name for one in sync.compared])
         assert standing.sync_id is not None  # noqa: S101 - a registered sync has a number
         sync_id = standing.sync_id
-        if self._take_up(prepared, state, control, sync_id):
+        has_taken_up = self._take_up(prepared, state, control, sync_id)
+        if standing.plans:
+            # What a killed process could not take in any more.
+            self.fold(state, control, prepared)
+        if has_taken_up or standing.plans:
             standing = control.standing(sync.name)
         inputs = self.inputs(state, control, standing)
         if options.planner:

@@ -31,9 +31,11 @@ BEYOND_A_SCHEMA = {
     "every_too_short", "every_unreadable", "cron_that_never_fires", "cron_of_six_parts", "cron_minute_out_of_range",
     "cron_weekday_unknown", "unknown_timezone", "max_age_unreadable", "listen_without_port", "retry_delay_unreadable",
     "share_that_is_not_a_number", "schedule_of_a_sync_unreadable", "cron_of_a_sync_that_never_fires",
-    "field_without_a_name", "bands_out_of_order",
+    "field_without_a_name", "bands_out_of_order", "quiet_hours_unreadable", "quiet_hours_that_are_none",
+    "jitter_unreadable", "journal_kept_for_no_time",
     # What depends on other settings, on other files or on the adapter.
-    "every_and_cron", "when_and_cron", "first_wait_longer_than_the_longest", "listen_for_others_without_token",
+    "every_and_cron", "when_and_cron", "after_and_every", "after_a_sync_that_is_not_there", "after_each_other",
+    "after_itself", "after_for_all_syncs", "first_wait_longer_than_the_longest", "listen_for_others_without_token",
     "schedule_of_a_sync_without_a_time", "source_and_query", "neither_source_nor_query", "query_file_is_missing",
     "query_file_is_empty", "two_syncs_of_one_name", "two_syncs_of_one_name_in_two_files", "column_and_value",
     "neither_column_nor_value", "constant_with_digits", "hysteresis_without_bands", "min_change_with_bands",

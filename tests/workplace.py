@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
-from syncer.config_file import LocalState
+from syncer.config_file import DatasetState, LocalState
 from syncer.control import Control, Run
+from tests.sources.bigquery_here import BigQueryHere
 
 PROJECT = Path(__file__).resolve().parents[1]
 LEASE_SECONDS = 1.5
+DATASET = "syncer_state"
 NO_BRAKES = """
 [brakes]
 changed_max = 1.0
@@ -56,13 +59,19 @@ class Result:
 class Workplace:
     """One user's folder."""
 
-    def __init__(self, folder: Path, control: str | None = None) -> None:
-        """`control` is the URL of a server for the control store; its leases are short."""
+    def __init__(self, folder: Path, control: str | None = None, there: BigQueryHere | None = None) -> None:
+        """`control` is the URL of a server for the control store; its leases are short. With `there` the warehouse is
+        in BigQuery, as far as its table `people`, and the state beside it."""
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.state = folder / "state"
         kept = {} if control is None else {"control": control, "lease_seconds": LEASE_SECONDS}
-        self.kept = LocalState.model_validate({"path": str(self.state), **kept})
+        self.there = there
+        self.kept: LocalState | DatasetState = (
+            DatasetState.model_validate({"type": "bigquery", "dataset": DATASET, "path": str(self.state), **kept})
+            if there
+            else LocalState.model_validate({"path": str(self.state), **kept})
+        )
         """The state's section of the config."""
         self.warehouse = folder / "warehouse.duckdb"
         self.started = 0
@@ -78,19 +87,33 @@ class Workplace:
     def write(self, destinations: Mapping[str, str], mappings: Mapping[str, str], more: str = "") -> None:
         """The config with these `[destinations.NAME]` bodies, and a mapping file for each of `mappings`."""
         text = f'[source]\ntype = "duckdb"\npath = "{self.warehouse.name}"\n'
+        state = ""
+        if self.there is not None:
+            text = '[source]\ntype = "bigquery"\nproject = "acme"\nlocation = "EU"\n'
+            text += f'endpoint = "{self.there.rest.url}"\nstorage_endpoint = "{self.there.storage.url}"\n'
+            state = f'type = "bigquery"\ndataset = "{DATASET}"\n'
         text += "".join(f"\n[destinations.{name}]\n{body}\n" for name, body in destinations.items())
         if self.kept.control is not None:
-            text += f'\n[state]\ncontrol = "env:SYNCER_CONTROL_URL"\nlease_seconds = {LEASE_SECONDS}\n'
+            state += f'control = "env:SYNCER_CONTROL_URL"\nlease_seconds = {LEASE_SECONDS}\n'
+        text += f"\n[state]\n{state}" if state else ""
         (self.folder / "config.toml").write_text(text + more)
         (self.folder / "mappings").mkdir(exist_ok=True)
+        table = "people" if self.there is None else "activation.people"
         for name, body in mappings.items():
-            (self.folder / "mappings" / f"{name}.toml").write_text(f'destination = "{name}"\n\n{body}')
+            (self.folder / "mappings" / f"{name}.toml").write_text(
+                f'destination = "{name}"\n\n' + body.replace('source = "people"', f'source = "{table}"')
+            )
 
     def sql(self, *statements: str) -> None:
         """Change the warehouse."""
         with duckdb.connect(str(self.warehouse)) as connection:
             for statement in statements:
                 connection.execute(statement)
+            if self.there is not None:
+                table = connection.sql("SELECT * FROM people").to_arrow_table()
+                wide = {pa.int32(): pa.int64()}
+                fields = [one.with_type(wide.get(one.type, one.type)) for one in table.schema]
+                self.there.warehouse.put("activation.people", table.cast(pa.schema(fields)))
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What the warehouse answers."""

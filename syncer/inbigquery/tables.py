@@ -155,9 +155,12 @@ class Dataset:
         with temporary_folder("syncer-") as folder, calculator(folder) as connection:
             path = f"read_parquet({sql.literal(str(file))}, file_row_number = true)"
             described = connection.sql(f"SELECT * EXCLUDE (file_row_number) FROM {path} LIMIT 0")
-            fields, selected = [], []
+            fields: list[bigquery.SchemaField] = []
+            selected = []
             for number, (name, kind) in enumerate(zip(described.columns, described.types, strict=True)):
-                column = f"{re.sub('[^A-Za-z0-9_]', '_', name)[:200]}_{number}"
+                column = re.sub("[^A-Za-z0-9_]", "_", name)[:200]
+                if column.lower() in {one.name.lower() for one in fields}:
+                    column += f"_{number}"
                 cast = "::TIMESTAMPTZ" if str(kind) == "TIMESTAMP" else ""
                 selected.append(f"{sql.name(name)}{cast} AS {column}")
                 fields.append(bigquery.SchemaField(column, TYPES[str(kind)], description=json.dumps([name, str(kind)])))

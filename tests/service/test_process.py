@@ -82,7 +82,11 @@ def test_serve(town: Town) -> None:
     """Runs at once, tells each run in one JSON line without values, answers over HTTP, and goes when asked to."""
     town.orbit.trouble("status", times=None, answer=Answer(401, {"errors": ["no"]}))
     process = town.start("serve")
-    until(lambda: len([one for one in lines(process) if one["event"] == "run"]) == 4 or not process.is_running, "runs")
+
+    def has_run() -> bool:
+        return len([one for one in lines(process) if one["event"] == "run"]) == 4 or not process.is_running
+
+    until(has_run, "runs", 90)
     address = lines(process)[0]["address"]
     health = requests.get(f"{address}/healthz", timeout=10).json()
     syncs = requests.get(f"{address}/api/syncs", timeout=10).json()["syncs"]

@@ -192,13 +192,14 @@ def test_what_the_page_is_made_of_is_guarded(town: Town) -> None:
 
 
 def test_with_a_token_one_signs_in(town: Town, open_page: Open) -> None:
-    """A wrong token is a sentence; the right one opens the page for this browser, and signing out closes it again."""
+    """A wrong token is a sentence, the right one opens the page for this browser, signing out closes it again. When the
+    service does not answer any more, the page says so and keeps what it has."""
     guarded = Town(town.folder / "guarded")
     guarded.customerio, guarded.receiver = town.customerio, town.receiver
     guarded.settle(f'token = "{TOKEN}"\n')
     guarded.serve()
     try:
-        page = open_page(url=guarded.url, allowed=("401",))
+        page = open_page(url=guarded.url, allowed=("401", "ERR_CONNECTION_REFUSED"))
         page.get_by_label("Token").fill("wrong")
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert").filter(has_text="That is not the token.")).to_be_visible()
@@ -210,6 +211,11 @@ def test_with_a_token_one_signs_in(town: Town, open_page: Open) -> None:
         assert TOKEN not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, location.href])")
 
         page.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_label("Token")).to_be_visible()
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(card(page, "webhook.calm")).to_be_visible()
+        guarded.process.kill()
+        expect(page.locator("#pulse")).to_have_text("no answer, asking again")
+        expect(card(page, "webhook.calm")).to_be_visible()
     finally:
         guarded.process.kill()

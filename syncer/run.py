@@ -37,7 +37,7 @@ from syncer.pushing import Pauses
 from syncer.source import Source
 from syncer.spans import seconds_of
 from syncer.state import Inputs, State, look_again
-from syncer.states import states_of
+from syncer.states import States
 from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
@@ -128,7 +128,7 @@ class Engine:
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
         self._delivered = delivered_log(config, source)
-        self._states = states_of(config, source)
+        self.states = States(config, source)
         self._lock = threading.Lock()
 
     def successor(self, config: Config, source: Source) -> Engine:
@@ -177,7 +177,7 @@ class Engine:
 
     def state(self, sync: str) -> State:
         """Where a sync's values lie; opens nothing."""
-        return self._states(sync)
+        return self.states.of(sync)
 
     def now(self) -> float:
         """Seconds since 1970, by this engine's clock."""

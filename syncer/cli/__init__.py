@@ -6,13 +6,14 @@
     running        diff, sync, approve, undo
     serving        serve, pause, resume
     remembering    status, rejected, explain, adopt, verify, forget
+    moving         state move
 
 Modules are imported by the command that needs them, when it runs: `syncer --help` must be there at once.
 """
 
 from __future__ import annotations
 
-from syncer.cli import remembering, running, serving, setting_up
+from syncer.cli import moving, remembering, running, serving, setting_up
 from syncer.cli.group import cli
 
-__all__ = ["cli", "remembering", "running", "serving", "setting_up"]
+__all__ = ["cli", "moving", "remembering", "running", "serving", "setting_up"]

@@ -85,6 +85,13 @@ def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) ->
         problems[engine.config.setting_problem("state.control", wrong)] = None
     elif engine.config.state.control is not None:
         checked.append("the control store")
+    try:
+        if state := engine.states.check():
+            checked.append(state)
+    except UserError as error:
+        problems |= {engine.config.setting_problem(one.place, one.sentence): None for one in error.problems}
+    except SyncerError as error:
+        problems[Problem("state", str(error))] = None
     for sync in chosen:
         typed = sync
         try:

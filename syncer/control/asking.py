@@ -69,6 +69,11 @@ class Asking(Noting):
                 )
             return answer
 
+    def answered(self, key: str, body: str) -> dict[str, Any] | None:
+        """The answer that an idempotency key has got within a day. Raises KeyUsed as `ask` does."""
+        with self._reading() as db:
+            return _answered(db, key, body, self._clock() - ANSWERS_KEPT_SECONDS)
+
     def ask_in_vain(self, sync: str, by: str, options: Mapping[str, Any], error: str) -> None:
         """Note a request that is refused, with the sentence that says why."""
         with self._writing() as db:
@@ -209,10 +214,15 @@ class Asking(Noting):
             found = db.execute(
                 "SELECT name, "
                 "(SELECT started FROM run WHERE sync_id = sync.id AND is_partial = 0 ORDER BY id DESC LIMIT 1), "
+                "(SELECT result FROM run WHERE sync_id = sync.id AND is_partial = 0 ORDER BY id DESC LIMIT 1), "
                 "(SELECT finished FROM run WHERE sync_id = sync.id AND is_partial = 0 AND result = 'done' "
                 "ORDER BY id DESC LIMIT 1) FROM sync",
             )
-            return {name: Latest(started, done) for name, started, done in found if started is not None}
+            return {
+                name: Latest(started, done, result == "running")
+                for name, started, result, done in found
+                if started is not None
+            }
 
     def prune_asked(self, keep_seconds: float) -> None:
         """Drop requests that ended, and acts, that are older; and answers to idempotency keys that are a day old.

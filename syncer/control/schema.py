@@ -80,6 +80,9 @@ STEPS = (
 """Each step takes the schema from one version to the next, in the words of SQLite; the number of steps done is the
 format of a store."""
 
+SYNC_ID = "(SELECT id FROM sync WHERE name = ?)"
+"""In a query: the number of a sync by its name."""
+
 
 def refuse_newer(store: str, version: int, otherwise: str) -> None:
     """Raises StateDamaged for a store that only a later version of this program understands."""

@@ -34,6 +34,17 @@ class SQLite:
         """Run one statement for each of these."""
         self.db.executemany(query, values)
 
+    def tables(self) -> list[str]:
+        """Every table of the store."""
+        return [name for (name,) in self.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table."""
+        return [name for (name,) in self.execute("SELECT name FROM pragma_table_info(?)", [table])]
+
+    def go_on_after(self, table: str) -> None:
+        """Numbers always go on after the largest one."""
+
     @contextlib.contextmanager
     def writing(self, fence: Fence | None = None) -> Iterator[SQLite]:
         """A transaction that writes. The lock on a sync's file is let go of by the kernel, so there is no fence."""

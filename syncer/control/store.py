@@ -1,4 +1,4 @@
-"""The control store of one state folder: what each sync's state consists of, its runs, and its parked records."""
+"""The control store itself: how it is opened, who holds a sync, what each sync's state consists of, and its runs."""
 
 from __future__ import annotations
 
@@ -9,53 +9,36 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from syncer.control import sqlite
-from syncer.control.asking import Asking, held_plan
-from syncer.control.connection import Connection, Database, Where, row
+from syncer.control import copying, sqlite
+from syncer.control.connection import Connection, Database, Where, number, row
 from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
+from syncer.control.schema import SYNC_ID
 from syncer.control.values import (
     EMPTY,
-    Approval,
     Code,
     LeftBehind,
-    Parked,
     PlanFile,
     Run,
     Settled,
     Standing,
     enumerate_new,
 )
+from syncer.control.waiting import RETRY_SECONDS, Waiting
 
-RETRY_SECONDS = (3600.0, 4 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0)
-"""A parked record with the same values is tried again after these, unless the config says otherwise; afterwards
-only on request."""
 RUNS_KEPT = 1_000
 """Runs of each sync that the journal keeps."""
 KILLED = (
     "The process ended in the middle of this run (killed, or without power); the next run went on from what was known."
 )
 
-_ID = "(SELECT id FROM sync WHERE name = ?)"
-_ATTEMPTS = "(CASE WHEN parked.payload = excluded.payload THEN parked.attempts ELSE 0 END)"
-"""How often a record was refused before with the values with which it is refused now."""
 _RUN = (
     "run.id, sync.name, started, finished, result, planned, accepted, rejected, deferred, unsent, requests, digest, "
     "error, facts, released"
 )
 
 
-class Control(Asking):
+class Control(Waiting):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        retry_seconds: Sequence[float] = RETRY_SECONDS,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(connection)
-        self._retry_seconds = tuple(retry_seconds)
-        self._clock = clock
 
     @classmethod
     def open(
@@ -99,6 +82,16 @@ class Control(Asking):
         """Try parked records again after these delays from now on."""
         self._retry_seconds = tuple(retry_seconds)
 
+    def syncs(self) -> list[str]:
+        """The names of all syncs that the store knows of."""
+        with self._reading() as db:
+            return [name for (name,) in db.execute("SELECT name FROM sync ORDER BY name")]
+
+    def copy_to(self, other: Control, bases: Mapping[str, tuple[str | None, int]]) -> None:
+        """Everything but plans and their batches into a store that holds nothing, in one commit; see `copying`."""
+        with self._reading() as old, other._writing() as new:
+            copying.copy(old, new, bases)
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -138,10 +131,10 @@ class Control(Asking):
             sync_id, identity, base_file, base_rows, generation, versions = found
             slots = _slots(db, sync_id)
             plans = []
-            for plan_id, file, number in db.execute(
+            for plan_id, file, total in db.execute(
                 "SELECT id, file, rows FROM plan WHERE sync_id = ? ORDER BY id", [sync_id]
             ):
-                codes = bytearray([Code.UNSENT]) * number
+                codes = bytearray([Code.UNSENT]) * total
                 for lo, hi, known in _batches(db, plan_id):
                     codes[lo:hi] = known
                 if has_weight(codes):
@@ -181,7 +174,7 @@ class Control(Asking):
     def closed_plans(self, sync: str) -> int:
         """How many plans wait to be folded."""
         with self._reading() as db:
-            return _number(db, f"SELECT count(*) FROM plan WHERE sync_id = {_ID} AND state = 'closed'", [sync])
+            return number(db, f"SELECT count(*) FROM plan WHERE sync_id = {SYNC_ID} AND state = 'closed'", [sync])
 
     def forget(self, sync: str) -> list[str]:
         """Drop everything that is known of a sync except its journal; returns the files that nobody needs now."""
@@ -190,7 +183,7 @@ class Control(Asking):
             if found is None:
                 return []
             sync_id, base_file = found
-            plans = db.execute("SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
+            plans = db.execute("SELECT id, file FROM plan WHERE sync_id = ? ORDER BY id", [sync_id])
             drop_plans(db, [plan_id for plan_id, _ in plans])
             db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
@@ -212,7 +205,7 @@ class Control(Asking):
         """Files that nothing refers to any more since that long."""
         with self._reading() as db:
             limit = time.time() - older_than_seconds
-            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ?", [limit])]
+            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ? ORDER BY file", [limit])]
 
     def collected(self, files: Iterable[str]) -> None:
         """These garbage files are deleted."""
@@ -220,11 +213,15 @@ class Control(Asking):
             db.executemany("DELETE FROM garbage WHERE file = ?", [(file,) for file in files])
 
     def referenced(self, sync: str) -> set[str]:
-        """Every file of this sync that the store names in any way."""
-        with self._reading() as db:
+        """Every file of this sync that the store names in any way.
+
+        Whoever holds the sync may delete what was there before this and is not named; so a holder is asked whether it
+        still is one. Raises LeaseLost.
+        """
+        with self._writing() as db:
             found = db.execute(
-                f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {_ID} "
-                f"UNION ALL SELECT file FROM history WHERE sync_id = {_ID} "
+                f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {SYNC_ID} "
+                f"UNION ALL SELECT file FROM history WHERE sync_id = {SYNC_ID} "
                 "UNION ALL SELECT base_file FROM sync WHERE name = ? AND base_file IS NOT NULL",
                 [sync, sync, sync],
             )
@@ -252,7 +249,7 @@ class Control(Asking):
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
-            run_id = _number(
+            run_id = number(
                 db,
                 "INSERT INTO run(sync_id, started, result, facts, is_partial) VALUES (?, ?, 'running', ?, ?) "
                 "RETURNING id",
@@ -294,7 +291,7 @@ class Control(Asking):
                 "UPDATE run SET planned = ?, unsent = ?, digest = ?, released = ? WHERE id = ?",
                 (sendable, sendable, digest, json.dumps(list(released)), run_id),
             )
-            return _number(
+            return number(
                 db,
                 "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, ?, 'open') "
                 "RETURNING id",
@@ -332,7 +329,7 @@ class Control(Asking):
     def take_over(self, run_id: int, sync_id: int, file: str, rows: int) -> None:
         """Make a durable file part of the state, in one commit: what it says is what the destination holds."""
         with self._writing() as db:
-            plan_id = _number(
+            plan_id = number(
                 db,
                 "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, 0, 'closed') "
                 "RETURNING id",
@@ -348,7 +345,7 @@ class Control(Asking):
         with self._reading() as db:
             found = db.execute(
                 "SELECT plan.id, run_id, file, lo, hi, codes, job FROM batch JOIN plan ON plan.id = batch.plan_id "
-                f"WHERE job IS NOT NULL AND plan.sync_id = {_ID} ORDER BY plan.id, lo",
+                f"WHERE job IS NOT NULL AND plan.sync_id = {SYNC_ID} ORDER BY plan.id, lo",
                 [sync],
             )
             left = [
@@ -386,6 +383,8 @@ class Control(Asking):
             result = "failed"
             error = f"The counts do not add up: {counts['planned']} planned, {total} accounted for. {error or ''}"
         with self._writing() as db:
+            if error is not None and plan_id is not None:
+                counts = _recounted(db, plan_id, counts)
             db.execute(
                 "UPDATE run SET finished = ?, result = ?, planned = ?, accepted = ?, rejected = ?, deferred = ?, "
                 "unsent = ?, requests = ?, error = ?, facts = ? WHERE id = ?",
@@ -420,7 +419,7 @@ class Control(Asking):
         counts that add up: what is in doubt counts as deferred, what never left as unsent.
         """
         with self._writing() as db:
-            for (run_id,) in db.execute(f"SELECT id FROM run WHERE sync_id = {_ID} AND result = 'running'", [sync]):
+            for (run_id,) in db.execute(f"SELECT id FROM run WHERE sync_id = {SYNC_ID} AND result = 'running'", [sync]):
                 planned, counts = 0, [0, 0, 0, 0]
                 for plan_id, sendable in db.execute("SELECT id, sendable FROM plan WHERE run_id = ?", [run_id]):
                     planned += sendable
@@ -441,7 +440,7 @@ class Control(Asking):
                         run_id,
                     ),
                 )
-            for (plan_id,) in db.execute(f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {_ID}", [sync]):
+            for (plan_id,) in db.execute(f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {SYNC_ID}", [sync]):
                 _close_plan(db, plan_id)
 
     def runs(self, sync: str, limit: int = 1, before: int | None = None) -> list[Run]:
@@ -459,140 +458,21 @@ class Control(Asking):
             found = db.execute(f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
             return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
 
-    # --- approvals ---------------------------------------------------------------------------------------------
-
-    def approve(self, run_id: int, by: str) -> Approval | None:
-        """Let the plan that holds since this run pass, once; None when it is no run's plan that waits for it.
-
-        Only the newest run of a sync can be approved: an older plan is not what would be sent.
-        """
-        with self._writing() as db:
-            found = held_plan(db, run_id)
-            if found is None:
-                return None
-            sync_id, name, digest = found
-            at = self._clock()
-            approval_id = _number(
-                db,
-                "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?) RETURNING id",
-                (sync_id, run_id, digest, by, at),
-            )
-            approval = Approval(approval_id, name, run_id, digest, by, at)
-            # The last word counts.
-            db.execute("DELETE FROM refusal WHERE sync_id = ? AND digest = ?", (sync_id, digest))
-            self._note_act(db, by, "approve", name, {"run": str(run_id), "plan": digest}, at)
-            return approval
-
-    def approval(self, sync: str, digest: str, max_age_seconds: float) -> Approval | None:
-        """The unused approval of this very plan, if it is not too old."""
-        with self._reading() as db:
-            found = row(
-                db,
-                f"SELECT id, run_id, by, at FROM approval WHERE sync_id = {_ID} AND digest = ? AND used_by IS NULL "
-                "AND at >= ? ORDER BY id DESC LIMIT 1",
-                [sync, digest, self._clock() - max_age_seconds],
-            )
-            return None if found is None else Approval(found[0], sync, found[1], digest, found[2], found[3])
-
-    def use_of(self, saved: str) -> tuple[int, float] | None:
-        """Which run used a saved plan, and when; None when none did."""
-        with self._reading() as db:
-            found = row(db, "SELECT run_id, at FROM used_plan WHERE id = ?", [saved])
-            return None if found is None else (int(found[0]), float(found[1]))
-
-    # --- parked records ----------------------------------------------------------------------------------------
-
-    def parked(self, sync: str, offset: int = 0, limit: int | None = None) -> list[Parked]:
-        """The parked records of a sync, sorted by key: all of them, or so many from the `offset`th on."""
-        some = "" if limit is None else " LIMIT ? OFFSET ?"
-        values: list[Any] = [sync, *([] if limit is None else [limit, offset])]
-        with self._reading() as db:
-            found = db.execute(
-                "SELECT key, payload, attempts, first_at, last_at, next_at, code, message FROM parked "
-                f"WHERE sync_id = {_ID} ORDER BY key{some}",
-                values,
-            )
-            return [Parked(*one) for one in found]
-
-    def parked_count(self, sync: str) -> int:
-        """How many records of a sync are parked."""
-        with self._reading() as db:
-            return _number(db, f"SELECT count(*) FROM parked WHERE sync_id = {_ID}", [sync])
-
     def plan_of_run(self, run_id: int) -> PlanFile | None:
         """The plan file of a run with what became of its records, as long as it is there."""
         with self._reading() as db:
             found = row(db, "SELECT id, file, rows FROM plan WHERE run_id = ? AND sendable > 0", [run_id])
             if found is None:
                 return None
-            plan_id, file, number = found
-            codes = bytearray([Code.UNSENT]) * number
+            plan_id, file, rows = found
+            codes = bytearray([Code.UNSENT]) * rows
             for lo, hi, known in _batches(db, plan_id):
                 codes[lo:hi] = known
             return PlanFile(plan_id, file, bytes(codes))
 
-    def unpark(self, sync: str, keys: Sequence[str]) -> None:
-        """Forget these rejections: the records have nothing to send any more."""
-        with self._writing() as db:
-            db.executemany(f"DELETE FROM parked WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
-
-    def drop(self, sync: str, keys: Sequence[str]) -> None:
-        """Forget what is kept of these keys besides their values: that they are parked, or gone for a while."""
-        with self._writing() as db:
-            for table in ("parked", "gone"):
-                db.executemany(f"DELETE FROM {table} WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
-
-    def retry(self, sync: str, keys: Sequence[str] | None) -> int:
-        """Let parked records (all, or these) go with the next run; returns how many."""
-        with self._writing() as db:
-            again = f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID}"
-            if keys is None:
-                return len(db.execute(f"{again} RETURNING key", [sync]))
-            return sum(len(db.execute(f"{again} AND key = ? RETURNING key", [sync, key])) for key in keys)
-
-    def _park(self, db: Database, sync_id: int, parked: Iterable[tuple[str, str, str, str]], now: float) -> None:
-        """Park each (key, payload, code, message); for the same payload it is one attempt more, and a longer delay."""
-        # Parameters 1 to 8 are the row; those after it are when to try again after the first attempt, the second, …
-        tries = range(len(self._retry_seconds))
-        next_at = f"CASE {_ATTEMPTS} {''.join(f'WHEN {one} THEN ?{9 + one} ' for one in tries)}END" if tries else "NULL"
-        retry_at = [now + delay for delay in self._retry_seconds]
-        first = retry_at[0] if retry_at else None
-        db.executemany(
-            "INSERT INTO parked(sync_id, key, payload, attempts, first_at, last_at, next_at, code, message) "
-            "VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(sync_id, key) DO UPDATE SET "
-            f"attempts = {_ATTEMPTS} + 1, next_at = {next_at}, "
-            "first_at = CASE WHEN parked.payload = excluded.payload THEN parked.first_at ELSE excluded.first_at END, "
-            "payload = excluded.payload, last_at = excluded.last_at, code = excluded.code, message = excluded.message",
-            [
-                (sync_id, key, payload, now, now, first, code, message, *retry_at)
-                for key, payload, code, message in parked
-            ],
-        )
-
-    # --- rows that are gone ------------------------------------------------------------------------------------
-
-    def gone(self, sync: str) -> dict[str, int]:
-        """Key → in how many runs in a row it was gone from the source, of what is not removed yet."""
-        with self._reading() as db:
-            return dict(db.execute(f"SELECT key, runs FROM gone WHERE sync_id = {_ID}", [sync]))
-
-    def note_gone(self, sync_id: int, gone: Mapping[str, int]) -> None:
-        """What a run has found gone, in place of what the runs before had found: who is back begins anew."""
-        with self._writing() as db:
-            db.execute("DELETE FROM gone WHERE sync_id = ?", (sync_id,))
-            db.executemany(
-                "INSERT INTO gone(sync_id, key, runs) VALUES (?, ?, ?)",
-                ((sync_id, key, runs) for key, runs in gone.items()),
-            )
-
-
-def _number(db: Database, query: str, values: Sequence[Any]) -> int:
-    found = row(db, query, values)
-    return int(found[0]) if found else 0
-
 
 def _sync_id(db: Database, sync: str) -> int:
-    return _number(db, "SELECT id FROM sync WHERE name = ?", [sync])
+    return number(db, "SELECT id FROM sync WHERE name = ?", [sync])
 
 
 def _slots(db: Database, sync_id: int) -> dict[str, int]:
@@ -601,8 +481,19 @@ def _slots(db: Database, sync_id: int) -> dict[str, int]:
 
 def _batches(db: Database, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
     """(lo, hi, codes) of a plan's batches; a batch in flight, or that was when a process died, is unknown."""
-    for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ?", [plan_id]):
+    for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ? ORDER BY lo", [plan_id]):
         yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
+
+
+def _recounted(db: Database, plan_id: int, counts: dict[str, int]) -> dict[str, int]:
+    """The counts of a run whose last commit may have arrived although nobody said so: what it remembered was counted
+    as deferred."""
+    codes = b"".join(codes for _, _, codes in _batches(db, plan_id))
+    accepted, rejected = codes.count(Code.ACCEPTED), codes.count(Code.REJECTED)
+    more = accepted - counts["accepted"] + rejected - counts["rejected"]
+    if not 0 < more <= counts["deferred"]:
+        return counts
+    return counts | {"accepted": accepted, "rejected": rejected, "deferred": counts["deferred"] - more}
 
 
 def _close_plan(db: Database, plan_id: int) -> None:

@@ -145,6 +145,8 @@ class Latest:
 
     started: float
     done: float | None
+    is_open: bool = False
+    """It has not ended yet; when nobody holds the sync, it ended with its process."""
 
 
 @dataclass(slots=True)

@@ -205,6 +205,7 @@ class Desk:
                 self._told[sync.name] = str(error)
             return Ended("queued")
         except NotDue:
+            log.info("left_to_another", sync=sync.name)
             return Ended("done")
         except SyncerError as error:
             engine.refused(sync, error, options.trigger, options.by, is_due)

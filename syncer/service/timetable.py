@@ -49,7 +49,11 @@ class Timetable:
         self, schedule: Schedule, sync: Sync, latest: Mapping[str, Latest], first: float, now: float
     ) -> str | None:
         own = latest.get(sync.name)
-        begun = max(own.started if own else 0.0, self._offered.get(sync.name, 0.0))
+        offered = self._offered.get(sync.name, 0.0)
+        if own and own.is_open and offered <= own.started and engine.control().holder(sync.name) is None:
+            # Its process was killed, or another one on whose place this one stood by: the run is due again.
+            return "schedule"
+        begun = max(own.started if own else 0.0, offered)
         moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
         if schedule.after is not None:
             parents = [latest.get(name) for name in schedule.after]

@@ -139,7 +139,7 @@ class Killer:
         if self.workplace.there is not None:
             # A container without a disk: the next process finds nothing here.
             shutil.rmtree(self.workplace.state, ignore_errors=True)
-        until(lambda: self.workplace.holder(self.sync) is None, "the killed process lets go of the sync")
+        self.workplace.outlast(self.sync)
         # The state opens, and knows of the run if it sent anything.
         runs = self.workplace.journal(self.sync)
         has_written = self.standin.received > received

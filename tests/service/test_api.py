@@ -23,7 +23,7 @@ def test_syncs_are_the_document_of_status(town: Town, face: Face) -> None:
     """What `/api/syncs` says of a sync is what `status --json` says, and the config has no fault."""
     found = face.ask("/api/syncs")
 
-    assert json.loads(town.run("status", "--json").out)["syncs"] == found["syncs"]
+    assert json.loads(town.command("status", "--json").out)["syncs"] == found["syncs"]
     assert (None, []) == (found["config"]["error"], found["config"]["restart"])
     assert found["syncs"][0] == face.ask(PEOPLE)
     assert ("never run", "0 0 1 1 *") == (found["syncs"][0]["state"], found["syncs"][0]["schedule"])
@@ -66,15 +66,17 @@ def test_triggers_of_a_running_sync_become_one_run(town: Town, face: Face) -> No
 
 
 def test_an_idempotency_key_asks_once(town: Town, face: Face) -> None:
-    """The same key has the same answer, also after the run; with another body it is refused."""
+    """The same key has the same answer, also after the run and while the sync is paused; another body is refused."""
     answers = [face(f"{PEOPLE}/runs", "POST", ADA, **{"Idempotency-Key": "night-7"})]
     face.ended(answers[0].json()["request"])
     answers.append(face(f"{PEOPLE}/runs", "POST", ADA, **{"Idempotency-Key": "night-7"}))
     other = face(f"{PEOPLE}/runs", "POST", {"by": "Bo"}, **{"Idempotency-Key": "night-7"})
     elsewhere = face("/api/syncs/customerio.people2/runs", "POST", ADA, **{"Idempotency-Key": "night-7"})
+    face.ask(f"{PEOPLE}/pause", ADA)
+    answers.append(face(f"{PEOPLE}/runs", "POST", ADA, **{"Idempotency-Key": "night-7"}))
 
-    assert [202, 202, 422, 422] == [one.status_code for one in (*answers, other, elsewhere)]
-    assert answers[0].json() == answers[1].json()
+    assert [202, 202, 202, 422, 422] == [one.status_code for one in (*answers, other, elsewhere)]
+    assert answers[0].json() == answers[1].json() == answers[2].json()
     assert ["done"] == town.results("customerio.people")
 
 
@@ -121,7 +123,7 @@ def test_changes_that_were_left(town: Town, face: Face) -> None:
 def test_a_plan_is_made_now(town: Town, face: Face) -> None:
     """The document of `diff --json`, with as many changes as are asked for; nothing is sent."""
     (found,) = face.ask(f"{PEOPLE}/plan?limit=1")["syncs"]
-    whole = json.loads(town.run("diff", "customerio.people", "--json").out)["syncs"][0]
+    whole = json.loads(town.command("diff", "customerio.people", "--json").out)["syncs"][0]
 
     assert (ROWS, 1, whole["plan"]) == (found["counts"]["new"], len(found["changes"]), found["plan"])
     assert whole["changes"][:1] == found["changes"]

@@ -44,14 +44,14 @@ def test_a_run_that_cannot_begin_is_in_the_journal(town: Town, breaks: str) -> N
 def test_a_command_that_cannot_begin_is_in_the_journal(town: Town) -> None:
     """`sync` writes a failed run for each sync that cannot begin; `diff` and `check` write nothing."""
     town.warehouse.rename(town.folder / "elsewhere")
-    assert [1, 1] == [town.run(command).code for command in ("diff", "check")]
+    assert [1, 1] == [town.command(command).code for command in ("diff", "check")]
     assert not town.state.exists()
 
-    result = town.run("sync")
+    result = town.command("sync")
 
     assert (1, 1) == (result.code, result.err.count("There is no file"))
     assert ["failed"] == town.results("customerio.people") == town.results("orbit.members")
-    assert 1 == town.run("status").code
+    assert 1 == town.command("status").code
 
 
 def test_a_refusal_waits_for_nobody(town: Town) -> None:

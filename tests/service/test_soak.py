@@ -81,6 +81,8 @@ def test_memory_is_flat_over_a_month(town: Town) -> None:
             objects.append(len(gc.get_objects()))
     control = engine.control()
     kept = len(control.runs(NAME, 10_000))
+    # What is garbage is kept for a while by the machine's own clock, which has not moved by a month.
+    engine.state(NAME).clean(control, 0.0)
     files = len(list((town.state / NAME).iterdir()))
     last = control.runs(NAME)[0].id
     engine.stop.set()

@@ -22,7 +22,11 @@ class Clock:
 
     def __init__(self, schedules: Mapping[str, Schedule], latest: Mapping[str, Latest] | None = None) -> None:
         syncs = [SimpleNamespace(name=name, schedule=schedule) for name, schedule in schedules.items()]
-        self.engine: Any = SimpleNamespace(config=SimpleNamespace(syncs=syncs, schedule=Schedule()))
+        self.holder: str | None = None
+        control = SimpleNamespace(holder=lambda _: self.holder)
+        self.engine: Any = SimpleNamespace(
+            config=SimpleNamespace(syncs=syncs, schedule=Schedule()), control=lambda: control
+        )
         self.latest = dict(latest or {})
         self.now = MONDAY
         self._timetable = Timetable()
@@ -114,3 +118,13 @@ def test_a_paused_sync_is_not_due_until_it_is_resumed() -> None:
     clock = Clock({"a.b": Schedule(every="1h")}, {"a.b": Latest(MONDAY, None)})
 
     assert [[], [], ["a.b"], []] == [clock.due(2, {"a.b"}), clock.due(2, {"a.b"}), clock.due(), clock.due(0.5)]
+
+
+def test_a_run_that_ended_with_its_process_is_due_again() -> None:
+    """As long as somebody holds the sync it goes on; when nobody does, it is taken over at once, and once."""
+    clock = Clock({"a.b": Schedule(cron="30 6 * * *")}, {"a.b": Latest(MONDAY - 60, None, is_open=True)})
+    clock.holder = "process 7"
+    assert [] == clock.due()
+    clock.holder = None
+
+    assert [["a.b"], []] == [clock.due(), clock.due(0.1)]

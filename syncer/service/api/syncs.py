@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query
 from fastapi.responses import JSONResponse, Response
@@ -86,23 +86,14 @@ def trigger(
     body = body or shapes.Trigger()
     engine = daemon.engine
     one, control = sync_of(engine, name), engine.control()
-    asked = body.model_dump(include={"release", "only"}, exclude_defaults=True)
-    if pause := control.pauses().get(name):
-        raise HTTPException(409, f"{name} is paused by {pause.by}. Resume it first.")
-    if (body.dbt_run_results is None) != (body.dbt_manifest is None):
-        raise HTTPException(400, "`dbt_run_results` and `dbt_manifest` go together; send both.")
-    if body.dbt_run_results is not None and body.dbt_manifest is not None:
-        documents_of_dbt = body.dbt_run_results if isinstance(body.dbt_run_results, list) else [body.dbt_run_results]
-        try:
-            results = [dbt.run_results(document) for document in documents_of_dbt]
-            dbt.refuse_failed(one, results, dbt.manifest(body.dbt_manifest), engine.config.source.type)
-        except UserError as error:
-            control.ask_in_vain(name, body.by, asked, str(error))
-            engine.refused(one, error, "dbt", body.by)
-            raise
     text = json.dumps([name, body.model_dump(mode="json")], sort_keys=True)
     idempotency = (key, hashlib.sha256(text.encode()).hexdigest()) if key else None
     try:
+        if idempotency and (answer := control.answered(*idempotency)):
+            # Whatever has become of the sync since then.
+            return JSONResponse(answer, status_code=202)
+        asked = body.model_dump(include={"release", "only"}, exclude_defaults=True)
+        _refuse(engine, one, body, asked)
         answer = control.ask(name, body.by, asked, idempotency)
     except KeyUsed:
         raise HTTPException(422, "This idempotency key came with another request. Take a new one.") from None
@@ -110,6 +101,25 @@ def trigger(
         raise HTTPException(429, f"{QUEUED_MAX} different requests of {name} wait already. Ask later.") from None
     daemon.desk.wake()
     return JSONResponse(answer, status_code=202)
+
+
+def _refuse(engine: Engine, sync: Sync, body: shapes.Trigger, asked: dict[str, Any]) -> None:
+    """Raises HTTPException and UserError for a run that may not be: of a paused sync, or of what dbt has not made."""
+    control = engine.control()
+    if pause := control.pauses().get(sync.name):
+        raise HTTPException(409, f"{sync.name} is paused by {pause.by}. Resume it first.")
+    if (body.dbt_run_results is None) != (body.dbt_manifest is None):
+        raise HTTPException(400, "`dbt_run_results` and `dbt_manifest` go together; send both.")
+    if body.dbt_run_results is None:
+        return
+    found = body.dbt_run_results if isinstance(body.dbt_run_results, list) else [body.dbt_run_results]
+    try:
+        results = [dbt.run_results(one) for one in found]
+        dbt.refuse_failed(sync, results, dbt.manifest(body.dbt_manifest), engine.config.source.type)
+    except UserError as error:
+        control.ask_in_vain(sync.name, body.by, asked, str(error))
+        engine.refused(sync, error, "dbt", body.by)
+        raise
 
 
 @router.get(

@@ -221,7 +221,7 @@ def _funnel(
 def _gone(chance: np.random.Generator, stages: dict[str, Floats], signed_up: Floats, zeal: Floats) -> Floats:
     """When each user stops coming: the deeper somebody came, the later."""
     last, days = signed_up, np.full(signed_up.size, 6.0)
-    for kind, stay in (("flow_created", 20.0), ("deployment_created", 60.0), ("scheduled_run", 150.0)):
+    for kind, stay in (("flow_created", 12.0), ("deployment_created", 30.0), ("scheduled_run", 80.0)):
         is_there = np.isfinite(stages[kind])
         last, days = np.where(is_there, stages[kind], last), np.where(is_there, stay, days)
     return last + chance.exponential(days * np.exp(0.2 * zeal))
@@ -250,7 +250,7 @@ def _events(
     size = zeal.size
     day = np.arange(DAYS)
     weekday = np.where(day % 7 < 5, 1.0, 0.2)
-    habit = 1 / (1 + np.exp(-(-1.0 + 0.6 * zeal + 0.8 * np.isfinite(stages["deployment_created"]))))
+    habit = 1 / (1 + np.exp(-(-1.2 + 0.6 * zeal + 0.8 * np.isfinite(stages["deployment_created"]))))
     first_day, last_day = np.floor(signed_up)[:, None], np.floor(gone)[:, None]
     is_here = (day >= first_day) & (day <= last_day)
     comes = is_here & ((chance.random((size, DAYS)) < habit[:, None] * weekday) | (day == first_day))

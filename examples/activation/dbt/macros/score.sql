@@ -36,7 +36,7 @@
     {%- for component in components %}
     {{ '+ ' if not loop.first }}{{ values }}.{{ component }} * {{ weights }}.weight_{{ component }}
     {%- endfor %}
-  ) as {{ dbt.type_float() }}) / (
+  ) as {{ number_type() }}) / (
     {%- for component in components %}
     {{- ' + ' if not loop.first }}{{ weights }}.weight_{{ component }}
     {%- endfor -%}
@@ -49,7 +49,7 @@
   {{ weighted_mean(usage_components(), values, weights) }} as usage_score,
   {{ weighted_mean(milestone_components(), values, weights) }} as milestone_score,
   {%- for component in usage_components() + milestone_components() %}
-  cast({{ values }}.{{ component }} as {{ dbt.type_float() }}) as {{ component }},
+  cast({{ values }}.{{ component }} as {{ number_type() }}) as {{ component }},
   {%- endfor %}
   {{ moment }} as computed_at,
   {{ weights }}.metric_version
@@ -61,17 +61,17 @@ select
   {{ key }},
   max(occurred_at) as last_event_at,
   count(distinct case when days_ago < 28 then {{ day_of('occurred_at') }} end) as usage_days,
-  count(distinct case when days_ago < 28 then cast(floor(days_ago / 7) as {{ dbt.type_int() }}) end) as usage_weeks,
-  sum(case when days_ago < 28 and event in ('flow_run', 'scheduled_run') then 1 else 0 end) as usage_runs,
+  count(distinct case when days_ago < 28 then cast(floor(days_ago / 7) as {{ whole_type() }}) end) as usage_weeks,
+  cast(sum(case when days_ago < 28 and event in ('flow_run', 'scheduled_run') then 1 else 0 end) as {{ whole_type() }}) as usage_runs,
   count(distinct case when days_ago < 28 and event in ('flow_run', 'scheduled_run') then object_id end) as usage_flows,
-  sum(case when days_ago < 7 and event = 'logged_in' then 1 else 0 end) as logins_7d,
-  sum(case when event = 'flow_created' then 1 else 0 end) as milestone_flow,
-  sum(case when event = 'deployment_created' then 1 else 0 end) as milestone_deployment,
-  sum(case when event = 'scheduled_run' then 1 else 0 end) as milestone_schedule,
-  sum(case when event = 'work_queue_created' then 1 else 0 end) as milestone_queue,
-  sum(case when event = 'automation_created' then 1 else 0 end) as milestone_automation,
-  sum(case when event = 'collaborator_invited' then 1 else 0 end) as milestone_collaborator,
-  sum(case when event = 'api_key_created' then 1 else 0 end) as milestone_key
+  cast(sum(case when days_ago < 7 and event = 'logged_in' then 1 else 0 end) as {{ whole_type() }}) as logins_7d,
+  cast(sum(case when event = 'flow_created' then 1 else 0 end) as {{ whole_type() }}) as milestone_flow,
+  cast(sum(case when event = 'deployment_created' then 1 else 0 end) as {{ whole_type() }}) as milestone_deployment,
+  cast(sum(case when event = 'scheduled_run' then 1 else 0 end) as {{ whole_type() }}) as milestone_schedule,
+  cast(sum(case when event = 'work_queue_created' then 1 else 0 end) as {{ whole_type() }}) as milestone_queue,
+  cast(sum(case when event = 'automation_created' then 1 else 0 end) as {{ whole_type() }}) as milestone_automation,
+  cast(sum(case when event = 'collaborator_invited' then 1 else 0 end) as {{ whole_type() }}) as milestone_collaborator,
+  cast(sum(case when event = 'api_key_created' then 1 else 0 end) as {{ whole_type() }}) as milestone_key
 from {{ events }}
 where {{ key }} is not null
 group by 1

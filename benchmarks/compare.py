@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from benchmarks import nights
 from syncer.canonical import canon
-from syncer.compare import Inputs, calculator, compare
+from syncer.compare import calculator, compare
 from syncer.control import Code, Control, Settled
 from syncer.destination import Limits
 from syncer.plan import identity_text
 from syncer.sources.duckdb import DuckDB
-from syncer.state import State, fold
+from syncer.state import Inputs, State
 
 LIMITS = Limits(records=1_000)
 
@@ -46,7 +46,9 @@ def prepare(folder: Path, rows: int) -> None:
     counts = {"planned": plan.total, "accepted": plan.total, "rejected": 0, "deferred": 0, "unsent": 0}
     control.finish_run(run, result="done", counts=counts, plan_id=number)
     with calculator(state.folder) as connection:
-        fold(state, control, list(plan.slots), 1, connection)
+        standing = control.standing(sync.name)
+        inputs = Inputs(standing, *state.known_files(standing), [])
+        state.fold(control, inputs, list(plan.slots), 1, connection)
     control.close()
 
 

@@ -20,11 +20,11 @@ from benchmarks import nights
 from benchmarks.compare import LIMITS
 from syncer import history
 from syncer.canonical import canon
-from syncer.compare import Inputs, calculator, compare
+from syncer.compare import calculator, compare
 from syncer.control import Code, Control, HistoryPart, Settled
 from syncer.plan import identity_text
 from syncer.sources.duckdb import DuckDB
-from syncer.state import State
+from syncer.state import Inputs, State
 
 BATCH = 1_000
 FILES = 10

@@ -97,8 +97,8 @@ class Canon:
             found += made.wrong
         return found
 
-    def select(self, relation: str) -> str:
-        """SQL that gives canonical rows: key, m0…, _version, _bad, _not_finite, f0…, r0…, u0….
+    def select(self, relation: str, extra: Sequence[str] = ()) -> str:
+        """SQL that gives canonical rows: key, m0…, _version, _bad, _not_finite, f0…, r0…, u0…, and what is extra.
 
         `f`, `r` and `u` are numbered by the field's place in the sync, not by its slot in the state.
         """
@@ -111,7 +111,7 @@ class Canon:
         columns += [f"{made.value} AS f{number}" for number, made in enumerate(self.fields)]
         columns += [f"{made.raw} AS r{number}" for number, made in enumerate(self.fields) if made.raw]
         columns += [f"{made.unmapped} AS u{number}" for number, made in enumerate(self.fields) if made.unmapped]
-        return f"SELECT {', '.join(columns)} FROM {relation} AS src"
+        return f"SELECT {', '.join([*columns, *extra])} FROM {relation} AS src"
 
 
 def canon(sync: Sync, schema: pa.Schema, limits: Limits) -> tuple[Canon | None, list[Problem]]:
@@ -147,7 +147,7 @@ def with_types(sync: Sync, schema: Any) -> Sync:
     names = {sql_type: name for name, sql_type in OF_TYPE.items()}
     fields = []
     for field in sync.fields:
-        base = _base(schema.field(field.column).type) if field.column and field.type is None else None
+        base = base_of(schema.field(field.column).type) if field.column and field.type is None else None
         fields.append(field.model_copy(update={"type": names[base]}) if base else field)
     return sync.model_copy(update={"fields": tuple(fields)})
 
@@ -193,7 +193,7 @@ def _column(column: str, schema: pa.Schema) -> tuple[str, pa.DataType]:
 
 def _as_text(expression: str, kind: pa.DataType) -> str:
     """Identifiers are text; a whole number that arrives as a float is still that whole number."""
-    base = _base(kind)
+    base = base_of(kind)
     if base is None:
         raise ValueError(f"The column {expression[4:]} has the type {kind}, which cannot identify a record.")
     if digits := _digits_of(expression, kind):
@@ -205,7 +205,7 @@ def _made(field: Field, schema: pa.Schema, limits: Limits) -> Made:
     if field.column is None:
         return _constant(field, limits)
     expression, kind = _column(field.column, schema)
-    base = _base(kind)
+    base = base_of(kind)
     if base is None:
         raise ValueError(
             f"The column {field.column} has the type {kind}, which no destination field can hold; "
@@ -346,10 +346,10 @@ def _type_of(value: Scalar | None) -> str:
     return "VARCHAR"
 
 
-def _base(kind: pa.DataType) -> str | None:
+def base_of(kind: pa.DataType) -> str | None:
     """The canonical SQL type of an Arrow type; None for what has none (binary)."""
     if pa.types.is_dictionary(kind):
-        return _base(kind.value_type)
+        return base_of(kind.value_type)
     if pa.types.is_boolean(kind):
         return "BOOLEAN"
     if pa.types.is_integer(kind):

@@ -16,8 +16,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -25,31 +24,20 @@ import pyarrow as pa
 
 from syncer import sql
 from syncer.canonical import FAMILY, Canon, match_of
-from syncer.control import Parked, PlanFile, Standing, enumerate_new
+from syncer.control import enumerate_new
 from syncer.destination import Limits
 from syncer.differences import Differences, distance
 from syncer.errors import Problem, StateDamaged, UserError
 from syncer.mapping import SLOTS_MAX, Field
+from syncer.narrowed import Narrowed, Totals
 from syncer.plan import Invalid, Plan, Slot, mapping_text
-from syncer.shifts import measure
-from syncer.state import Relation, StateFile, state_is_readable, stored_type, write_parquet
+from syncer.shifts import Here, Stock, measure
+from syncer.state import Inputs, Relation, state_is_readable, stored_type, write_parquet
 
 INVALID_SHOWN_MAX = 1_000
 VERSIONS_MAX = 1_000
 """Distinct versions of rows that are remembered; with more, the column is no version of a metric."""
 MEMORY_LIMIT = "1GB"
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What a comparison needs to know of the state, read once."""
-
-    standing: Standing
-    base: StateFile | None
-    plans: Sequence[tuple[PlanFile, StateFile]]
-    parked: Sequence[Parked]
-    gone: Mapping[str, int] = field(default_factory=dict)
-    """Key → in how many runs in a row before this one it was gone, where the sync has a `grace`."""
 
 
 @contextlib.contextmanager
@@ -89,15 +77,16 @@ def compare(
     *,
     only: Sequence[str] = (),
     now: float | None = None,
+    narrowed: Narrowed | None = None,
 ) -> Plan:
     """Plan what differs and write it to `file`. `only` restricts it to some keys, `now` (seconds since 1970) decides
     which parked records are due. Raises StateDamaged, UserError, and whatever the source raises."""
-    comparison = _Comparison(connection, canon, limits, inputs, only, time.time() if now is None else now)
-    files = [*([inputs.base] if inputs.base else []), *(state_file for _, state_file in inputs.plans)]
+    now = time.time() if now is None else now
+    comparison = _Comparison(connection, canon, limits, inputs, only, now, narrowed)
     with (
         temporary_folder("spool-", file.parent) as folder,
         comparison.spooled(batches, folder),
-        state_is_readable(canon.sync.name, files),
+        state_is_readable(canon.sync.name, inputs.files),
     ):
         return comparison.plan(file)
 
@@ -111,6 +100,7 @@ class _Comparison:
         inputs: Inputs,
         only: Sequence[str],
         now: float,
+        narrowed: Narrowed | None = None,
     ) -> None:
         self.db = connection
         self.canon = canon
@@ -119,6 +109,9 @@ class _Comparison:
         self.inputs = inputs
         self.only = only
         self.now = now
+        self.narrowed = narrowed
+        self.totals: Totals | None = None
+        self.stock: Stock = narrowed.stock if narrowed else Here(connection)
         self.slots, self.retired = slots_of(canon, inputs)
 
     # --- the desired rows ------------------------------------------------------------------------------------
@@ -140,7 +133,8 @@ class _Comparison:
         reader: pa.RecordBatchReader | None = None
         self.db.register("source_batches", pa.RecordBatchReader.from_batches(batches.schema, watched()))
         try:
-            reader = self.db.sql(self.canon.select("source_batches")).to_arrow_reader(65_536)
+            extra = ["src._weight", "src._key"] if self.narrowed else []
+            reader = self.db.sql(self.canon.select("source_batches", extra)).to_arrow_reader(65_536)
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
                 for batch in reader:
                     writer.write_batch(batch)
@@ -158,6 +152,8 @@ class _Comparison:
             if reader is not None:
                 reader.close()
             self._let_go("source_batches")
+        if self.narrowed:
+            self.totals = self.narrowed.finish()
         with pa.memory_map(str(path)) as mapped:
             self.db.register("desired", pa.ipc.open_file(mapped).read_all())
             try:
@@ -177,12 +173,16 @@ class _Comparison:
         """The whole comparison, top to bottom."""
         plan = Plan(self.sync, file, tuple(self.slots))
         plan.rows, plan.not_finite, bad, self.keyed = self._numbers(
-            "SELECT count(*), coalesce(sum(_not_finite), 0), count(*) FILTER (_bad > 0), "
-            f"count(*) FILTER ({_KEYED}) FROM desired"
+            f"SELECT {self._rows()}, coalesce(sum(_not_finite), 0), {self._rows('_bad > 0')}, {self._rows(_KEYED)} "
+            "FROM desired"
         )
+        self._refuse_other_keys()
         relation = Relation(self.db, len(self.sync.match))
         if relation.attach(self.inputs.base, self.inputs.plans, [*self.slots, *self.retired]):
             plan.known = self._numbers("SELECT count(*) FROM state")[0]
+            if self.totals:
+                plan.rows, plan.not_finite = self.totals.rows, self.totals.not_finite
+                plan.known += self.totals.known - self._came_along()
             self._candidates(exact=False)
             if self._collided():
                 self._candidates(exact=True)
@@ -203,6 +203,25 @@ class _Comparison:
         plan.versions = self._versions()
         plan.digest = plan.digest_of_file(mapping_text(self.sync))
         return plan
+
+    def _came_along(self) -> int:
+        """How many records of the warehouse's state came with the rows that may differ."""
+        base = self.inputs.base
+        return self._numbers(f"SELECT count(*) FROM read_parquet({sql.literal(str(base.path))})")[0] if base else 0
+
+    def _rows(self, condition: str = "TRUE") -> str:
+        """SQL of how many rows of the source are meant by the rows of `desired` of which a condition holds."""
+        if self.narrowed:
+            return f"coalesce(sum(_weight) FILTER ({condition}), 0)::BIGINT"
+        return f"count(*) FILTER ({condition})"
+
+    def _refuse_other_keys(self) -> None:
+        """A warehouse that spells a key otherwise than we do has joined the wrong rows."""
+        if self.narrowed and self._numbers("SELECT count(*) FROM desired WHERE key IS DISTINCT FROM _key")[0]:
+            sentence = (
+                f"The column {self.sync.key} is spelt otherwise in the warehouse than here; cast it to text in SQL."
+            )
+            raise UserError([Problem("key", sentence)])
 
     def _numbers(self, query: str) -> tuple[int, ...]:
         return tuple(int(number) for number in self.db.execute(query).fetchall()[0])
@@ -267,7 +286,7 @@ class _Comparison:
         When every key is there once, the source's rows that found a partner are as many as the state's rows that did.
         """
         self.db.execute("CREATE OR REPLACE TEMP TABLE twice(key VARCHAR, reason VARCHAR, value VARCHAR, n BIGINT)")
-        if known:
+        if known and not self.narrowed:
             new, gone, distinct = self._numbers(
                 "SELECT count(*) FILTER (NOT _known), count(*) FILTER (key IS NULL), "
                 "count(DISTINCT key) FILTER (NOT _known) FROM candidate"
@@ -277,22 +296,23 @@ class _Comparison:
             is_once = self._numbers(f"SELECT count(DISTINCT hash(key)) FROM desired WHERE {_KEYED}")[0] == self.keyed
         if not is_once:
             self.db.execute(
-                "INSERT INTO twice SELECT key, 'duplicate_key', key, count(*) AS n FROM desired "
+                f"INSERT INTO twice SELECT key, 'duplicate_key', key, {self._rows()} AS n FROM desired "
                 f"WHERE {_KEYED} GROUP BY key HAVING n > 1"
             )
         match = self._match("d.")
         if self._match_is_own:
             total, distinct = self._numbers(
-                f"SELECT count(*), count(DISTINCT hash({match})) FROM desired d WHERE _bad = 0"
+                f"SELECT {self._rows()}, count(DISTINCT hash({match})) FROM desired d WHERE _bad = 0"
             )
             if total != distinct:
                 self.db.execute(
-                    f"WITH usable AS (SELECT d.key, {match} AS value FROM desired d WHERE _bad = 0), "
-                    "often AS (SELECT value, count(*) AS n FROM usable GROUP BY value HAVING n > 1) "
+                    f"WITH usable AS (SELECT d.*, {match} AS value FROM desired d WHERE _bad = 0), "
+                    f"often AS (SELECT value, {self._rows()} AS n FROM usable GROUP BY value HAVING n > 1) "
                     "INSERT INTO twice SELECT key, 'duplicate_match', value, n FROM usable JOIN often USING (value) "
                     "WHERE key NOT IN (SELECT key FROM twice)"
                 )
-        return self._numbers("SELECT count(*) FROM desired WHERE _bad = 0 AND key IN (SELECT key FROM twice)")[0]
+        is_twice = "_bad = 0 AND key IN (SELECT key FROM twice)"
+        return self._numbers(f"SELECT {self._rows(is_twice)} FROM desired")[0]
 
     @property
     def _match_is_own(self) -> bool:
@@ -325,13 +345,15 @@ class _Comparison:
         if not plan.invalid:
             return
         reasons = self.canon.reasons
+        each = f", unnest(range(least(d._weight, {INVALID_SHOWN_MAX})))" if self.narrowed else ""
         for key, bad in self.db.execute(
-            f"SELECT key, _bad FROM desired WHERE _bad > 0 ORDER BY key NULLS FIRST, _bad LIMIT {INVALID_SHOWN_MAX}"
+            f"SELECT key, _bad FROM desired d{each} WHERE _bad > 0 ORDER BY key NULLS FIRST, _bad "
+            f"LIMIT {INVALID_SHOWN_MAX}"
         ).fetchall():
             plan.invalid_rows.append(Invalid(key, reasons[bad - 1][0], reasons[bad - 1][2]))
         left = INVALID_SHOWN_MAX - len(plan.invalid_rows)
         for key, reason, value, n in self.db.execute(
-            "SELECT d.key, t.reason, t.value, t.n FROM desired d JOIN twice t ON t.key = d.key "
+            f"SELECT d.key, t.reason, t.value, t.n FROM desired d JOIN twice t ON t.key = d.key{each} "
             f"WHERE d._bad = 0 ORDER BY d.key LIMIT {left}"
         ).fetchall():
             if reason == "duplicate_key":
@@ -394,13 +416,11 @@ class _Comparison:
         )
         cleared = [(slot, n) for slot, n in zip(self.slots, turned, strict=True) if n]
         if cleared:
-            totals = self._numbers(
-                "SELECT " + ", ".join(f"count({sql.name(slot.column)})" for slot, _ in cleared) + " FROM state"
-            )
-            plan.cleared = {slot.name: (n, total) for (slot, n), total in zip(cleared, totals, strict=True)}
+            values_of = self.stock.values([slot for slot, _ in cleared])
+            plan.cleared = {slot.name: (n, values_of[slot]) for slot, n in cleared}
         if plan.known and plan.changed:
             # A re-score is meant to move values.
-            measure(self.db, plan, "(SELECT * FROM moved WHERE NOT _rescored)")
+            measure(self.db, plan, "(SELECT * FROM moved WHERE NOT _rescored)", self.stock)
         if not self.only:
             # A row that is invalid tonight, or gone for a while, says nothing about why its record was refused.
             invalid = "SELECT key FROM desired WHERE _bad > 0 AND key IS NOT NULL UNION ALL SELECT key FROM twice"
@@ -413,6 +433,8 @@ class _Comparison:
         """The versions that this read's rows have; None without a version column, or when there are too many."""
         if not self.sync.version:
             return None
+        if self.totals:
+            return self.totals.versions
         found = self.db.execute(
             "SELECT DISTINCT _version FROM desired WHERE _bad = 0 AND _version IS NOT NULL "
             f"ORDER BY 1 LIMIT {VERSIONS_MAX + 1}"

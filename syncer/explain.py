@@ -16,9 +16,9 @@ from syncer.control import Control, Parked
 from syncer.errors import SyncerError, UserError
 from syncer.history import Entry, life
 from syncer.mapping import Sync
-from syncer.plan import Slot, field_values_of, values_of
+from syncer.plan import field_values_of, values_of
 from syncer.run import Engine
-from syncer.state import Relation, State, look_again, state_is_readable, stored_type
+from syncer.state import Inputs, Relation, look_again, slots_in, state_is_readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,29 +97,26 @@ def _remembered(engine: Engine, sync: Sync, key: str) -> Life:
             return told
         with contextlib.closing(control):
             told.parked = next((one for one in control.parked(sync.name) if one.key == key), None)
-            state = State(engine.config.state.path, sync.name)
+            state = engine.state(sync.name)
             told.entries = life(state, control, key, since)
-            _look_up(state, control, told)
+            inputs = engine.inputs(state, control, control.standing(sync.name))
+            _look_up(state.opened(inputs, [key]), told)
             return told
 
     return look_again(look)
 
 
-def _look_up(state: State, control: Control, told: Life) -> None:
+def _look_up(inputs: Inputs, told: Life) -> None:
     """The record's row of the state, if there is one."""
-    standing = control.standing(state.sync)
-    base, plans = state.known_files(standing)
-    files = [file for _, file in reversed(plans)] + ([base] if base else [])
-    slots = [
-        Slot(number, name, kind) for name, number in standing.slots.items() if (kind := stored_type(number, files))
-    ]
+    standing = inputs.standing
+    slots = slots_in(standing, inputs.files)
     match = list(json.loads(standing.identity or "{}").get("match", {}))
     with (
         temporary_folder("syncer-") as folder,
         calculator(folder) as connection,
-        state_is_readable(state.sync, files),
+        state_is_readable(told.sync.name, inputs.files),
     ):
-        if not Relation(connection, len(match)).attach(base, plans, slots, key=told.key):
+        if not Relation(connection, len(match)).attach(inputs.base, inputs.plans, slots, key=told.key):
             return
         found = connection.sql(f"SELECT * FROM state WHERE key = {sql.literal(told.key)}").to_arrow_table()
     for batch in found.to_batches():

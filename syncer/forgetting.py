@@ -10,7 +10,7 @@ from syncer.compare import calculator
 from syncer.control import Control
 from syncer.errors import StateDamaged, UserError
 from syncer.run import Engine
-from syncer.state import State, forget_keys, known
+from syncer.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def forget(engine: Engine, sync: str, keys: Sequence[str]) -> int:
 
     Raises SyncBusy when the sync runs just now. A whole sync can be forgotten even when its files are damaged.
     """
-    state, control = State(engine.config.state.path, sync), engine.control()
+    state, control = engine.state(sync), engine.control()
     with state.exclusively():
         return _forget(engine, state, control, keys)
 
@@ -37,7 +37,7 @@ def erase(engine: Engine, sync: str, keys: Sequence[str]) -> Erased:
     What was garbage already, and what is by this, is deleted at once: whoever reads it just now looks again. It can be
     repeated when it was interrupted. Raises what `forget` does.
     """
-    state, control = State(engine.config.state.path, sync), engine.control()
+    state, control = engine.state(sync), engine.control()
     with state.exclusively():
         records = _forget(engine, state, control, keys)
         if keys:
@@ -66,9 +66,9 @@ def _forget(engine: Engine, state: State, control: Control, keys: Sequence[str])
                 "which looks after it, and forget the keys then."
             )
         with calculator(state.folder) as connection:
-            return forget_keys(state, control, keys, connection)
+            return state.forget_keys(control, keys, connection)
     try:
-        number = known(state, control, 1)
+        number = state.known(control, 1)
     except StateDamaged:
         number = 0
     control.forget(sync)

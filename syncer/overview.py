@@ -11,7 +11,7 @@ from syncer.control import Control
 from syncer.errors import StateDamaged, SyncerError
 from syncer.mapping import Sync
 from syncer.run import Engine
-from syncer.state import State, known, look_again
+from syncer.state import State, look_again
 
 
 def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
 
 
 def _one(engine: Engine, sync: Sync, control: Control | None) -> dict[str, Any]:
-    state = State(engine.config.state.path, sync.name)
+    state = engine.state(sync.name)
     try:
         modified = engine.source.modified(sync)
     except SyncerError:
@@ -46,7 +46,7 @@ def _known(state: State, control: Control | None, matches: int) -> tuple[int, st
     if control is None:
         return 0, None
     try:
-        return look_again(lambda: known(state, control, matches)), None
+        return look_again(lambda: state.known(control, matches)), None
     except StateDamaged as error:
         return 0, str(error)
 

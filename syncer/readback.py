@@ -31,7 +31,7 @@ from syncer.plan import Plan, Slot, field_values_of, identity_text, values_of
 from syncer.pushing import BrokenPromise
 from syncer.relations import SEPARATOR, ids_of, is_relation
 from syncer.run import Engine, Prepared
-from syncer.state import Relation, State, state_is_readable, write_parquet
+from syncer.state import Relation, state_is_readable, write_parquet
 
 PIECE = 10_000
 """Records that are in memory at once."""
@@ -103,7 +103,7 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
     Stopping; the state is then as it was.
     """
     sync, destination = prepared.sync, prepared.destination
-    state, control = State(engine.config.state.path, sync.name), engine.control()
+    state, control = engine.state(sync.name), engine.control()
     adopted = Adopted(sync)
     with state.exclusively(), _journal(engine, control, sync, "adopt", destination) as run_id:
         state.clean(control)
@@ -135,15 +135,14 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
     `on_drift = "theirs"` is told and left. Nothing is sent. Raises what `adopt` raises.
     """
     sync, destination = prepared.sync, prepared.destination
-    state, control = State(engine.config.state.path, sync.name), engine.control()
+    state, control = engine.state(sync.name), engine.control()
     verified = Verified(sync)
     with state.exclusively(), _journal(engine, control, sync, "verify", destination) as run_id:
         state.clean(control)
         standing = control.standing(sync.name)
-        inputs = engine.inputs(state, control, standing)
+        inputs = state.opened(engine.inputs(state, control, standing))
         slots, retired = slots_of(prepared.canon, inputs)
-        files = [*([inputs.base] if inputs.base else []), *(one for _, one in inputs.plans)]
-        with calculator(state.folder) as connection, state_is_readable(sync.name, files):
+        with calculator(state.folder) as connection, state_is_readable(sync.name, inputs.files):
             relation = Relation(connection, len(sync.match))
             relation.attach(inputs.base, inputs.plans, [*slots, *retired])
             verified.known = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])

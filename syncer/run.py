@@ -21,7 +21,7 @@ import structlog
 
 from syncer.brakes import judge, judge_allowance
 from syncer.canonical import Canon, canon
-from syncer.compare import Inputs, calculator, compare, slots_of, temporary_folder
+from syncer.compare import calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import delivered_log, not_logged
@@ -34,7 +34,7 @@ from syncer.mapping import Sync, seconds_of
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
 from syncer.source import Source
-from syncer.state import FOLD_PLANS_MAX, FOLD_SHARE, State, fold, look_again
+from syncer.state import Inputs, State, look_again
 from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
@@ -143,6 +143,10 @@ class Engine:
         )
         return adapter(name, configured.settings, transport)
 
+    def state(self, sync: str) -> State:
+        """Where a sync's values lie; opens nothing."""
+        return State(self.config.state.path, sync)
+
     def now(self) -> float:
         """Seconds since 1970, by this engine's clock."""
         return self._clock()
@@ -206,7 +210,7 @@ class Engine:
             return
         with contextlib.suppress(SyncBusy, StateDamaged):
             control = self.control()
-            with State(self.config.state.path, sync.name).exclusively():
+            with self.state(sync.name).exclusively():
                 control.recover(sync.name)
                 run_id = control.begin_run(sync.name, identity_text(sync), trigger)
                 counts = Delivered(planned=0).counts
@@ -237,7 +241,7 @@ class Engine:
         options = options or Options()
         sync = prepared.sync
         started = time.monotonic()
-        state = State(self.config.state.path, sync.name)
+        state = self.state(sync.name)
         control = self.control()
         with state.exclusively():
             control.recover(sync.name)
@@ -408,7 +412,7 @@ class Engine:
 
     def _look(self, prepared: Prepared, folder: Path, only: Sequence[str]) -> Plan:
         """A plan without the lock."""
-        state = State(self.config.state.path, prepared.sync.name)
+        state = self.state(prepared.sync.name)
 
         def look() -> Plan:
             control = Control.look(self.config.state.path)
@@ -492,18 +496,13 @@ class Engine:
 
     def _fold(self, state: State, control: Control, prepared: Prepared) -> None:
         standing = control.standing(state.sync)
-        overlay = sum(len(one.codes) for one in standing.plans)
-        if control.left_behind(state.sync):
-            # A job will tell what became of its records, and it has to find them where they are.
-            return
-        if not standing.plans or (
-            overlay <= standing.base_rows * FOLD_SHARE and control.closed_plans(state.sync) <= FOLD_PLANS_MAX
-        ):
+        if control.left_behind(state.sync) or not state.is_to_be_folded(control, standing):
+            # A job that was left behind will tell what became of its records, and it has to find them where they are.
             return
         with calculator(state.folder) as connection:
             inputs = self.inputs(state, control, standing)
             mapped, retired = slots_of(prepared.canon, inputs)
-            fold(state, control, [*mapped, *retired], len(prepared.sync.match), connection)
+            state.fold(control, inputs, [*mapped, *retired], len(prepared.sync.match), connection)
 
 
 def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import duckdb
 
@@ -33,9 +34,58 @@ LEAST_OF_MEAN, LEAST_OF_RANGE = 1 / 10, 1 / 20
 of their own, and the first people who use something new break nothing."""
 
 
-def measure(db: duckdb.DuckDBPyConnection, plan: Plan, moved: str) -> None:
+class Stock(Protocol):
+    """What a state holds, in sum. A value counts when its column is not null, whatever is in doubt."""
+
+    def spreads(self, slots: Sequence[Slot]) -> dict[Slot, tuple[float, ...]]:
+        """Of numbers: how many, sum, sum of squares, least, most, and how many are at each of `EDGES`."""
+
+    def sent(self, slots: Sequence[Slot]) -> dict[Slot, int]:
+        """Of how many records a field was ever sent."""
+
+    def values(self, slots: Sequence[Slot]) -> dict[Slot, int]:
+        """How many values a field has."""
+
+    def sample(self, slots: Mapping[Slot, int]) -> str:
+        """SQL of records, in DuckDB: their key, and of each field about `SAMPLE` of its so many values, else null.
+
+        Every look at a state chooses the same records.
+        """
+
+
+class Here:
+    """The stock of a state that is the view `state` of a DuckDB connection."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+        self._db = db
+
+    def spreads(self, slots: Sequence[Slot]) -> dict[Slot, tuple[float, ...]]:
+        """See `Stock`."""
+        return _rows(self._db, {slot: _spread(slot) for slot in slots}, "state")
+
+    def sent(self, slots: Sequence[Slot]) -> dict[Slot, int]:
+        """See `Stock`."""
+        asked = {slot: [f"count(*) FILTER (_sent & {slot.bit} <> 0)"] for slot in slots}
+        return {slot: int(n) for slot, (n,) in _rows(self._db, asked, "state").items()}
+
+    def values(self, slots: Sequence[Slot]) -> dict[Slot, int]:
+        """See `Stock`."""
+        found = _rows(self._db, {slot: [f"count({sql.name(slot.column)})"] for slot in slots}, "state")
+        return {slot: int(n) for slot, (n,) in found.items()}
+
+    def sample(self, slots: Mapping[Slot, int]) -> str:
+        """See `Stock`."""
+        columns = [
+            f"CASE WHEN hash(key) % {max(1, values // SAMPLE)} = 0 THEN {sql.name(slot.column)} END "
+            f"AS {sql.name(slot.column)}"
+            for slot, values in slots.items()
+        ]
+        return f"SELECT key, {', '.join(columns)} FROM state"
+
+
+def measure(db: duckdb.DuckDBPyConnection, plan: Plan, moved: str, stock: Stock) -> None:
     """Fill in `shifts`, `bands_moved` and `unmapped` of a plan from its changes (the relation `moved`, rows as in a
-    plan file) and from the view `state`."""
+    plan file) and from what the state holds."""
     sync, slots = plan.sync, plan.slots
     numeric = [slot for slot in slots if _is_number(sync, slot)]
     banded = [slot for slot in slots if sync.field(slot.name).bands and sync.field(slot.name).compare]
@@ -45,22 +95,22 @@ def measure(db: duckdb.DuckDBPyConnection, plan: Plan, moved: str) -> None:
     hidden_of = _rows(db, {slot: [f"count(*) FILTER ({_hides(slot)})"] for slot in mapped}, moved)
 
     numeric = [slot for slot in numeric if number_of[slot][0]]
-    known_of = _rows(db, {slot: _known(slot) for slot in numeric}, "state")
+    known_of = stock.spreads(numeric)
     plan.shifts = {slot.name: _shift(number_of[slot], known_of[slot]) for slot in numeric}
     wide = {
         slot: plan.shifts[slot.name].values
         for slot in numeric
         if number_of[slot][0] > TOLERANCE * plan.shifts[slot.name].values
     }
-    for slot, quantiles in _quantiles(db, wide, moved).items():
+    for slot, quantiles in _quantiles(db, wide, moved, stock).items():
         plan.shifts[slot.name] = replace(plan.shifts[slot.name], quantiles=quantiles)
 
     banded = [slot for slot in banded if bands_of[slot][0]]
-    records_of = _rows(db, {slot: [f"count(*) FILTER (_sent & {slot.bit} <> 0)"] for slot in banded}, "state")
-    plan.bands_moved = {slot.name: (int(bands_of[slot][0]), int(records_of[slot][0])) for slot in banded}
+    records_of = stock.sent(banded)
+    plan.bands_moved = {slot.name: (int(bands_of[slot][0]), records_of[slot]) for slot in banded}
     mapped = [slot for slot in mapped if hidden_of[slot][0]]
-    values_of = _rows(db, {slot: [f"count({sql.name(slot.column)})"] for slot in mapped}, "state")
-    plan.unmapped = {slot.name: (int(hidden_of[slot][0]), int(values_of[slot][0])) for slot in mapped}
+    values_of = stock.values(mapped)
+    plan.unmapped = {slot.name: (int(hidden_of[slot][0]), values_of[slot]) for slot in mapped}
 
 
 def _is_number(sync: Sync, slot: Slot) -> bool:
@@ -110,7 +160,7 @@ def _hides(slot: Slot) -> str:
 # --- in the state ------------------------------------------------------------------------------------------------
 
 
-def _known(slot: Slot) -> list[str]:
+def _spread(slot: Slot) -> list[str]:
     """Number of values, sum, sum of squares, range, and how many are at each edge."""
     column = sql.name(slot.column)
     value = f"{column}::DOUBLE"
@@ -135,7 +185,7 @@ def _shift(changed: Sequence[float], known: Sequence[float]) -> Shift:
 
 
 def _quantiles(
-    db: duckdb.DuckDBPyConnection, slots: Mapping[Slot, int], moved: str
+    db: duckdb.DuckDBPyConnection, slots: Mapping[Slot, int], moved: str, stock: Stock
 ) -> dict[Slot, tuple[Quantile, ...]]:
     """Quantiles before and after, of fields with so many values. Both are of the same records, which their keys
     choose: every look at a plan chooses the same ones."""
@@ -143,17 +193,17 @@ def _quantiles(
         return {}
     ranks = [share + away for away in (0, -TOLERANCE, TOLERANCE) for share in QUANTILES]
     columns, chosen, asked = [], [], {}
-    for slot, values in slots.items():
+    for slot in slots:
         old, number = f"s.{sql.name(slot.column)}", slot.number
         new = f"CASE WHEN m._mask & {slot.bit} <> 0 THEN m.{sql.name(slot.column)} ELSE {old} END"
-        is_chosen = f"hash(s.key) % {max(1, values // SAMPLE)} = 0 AND {old} IS NOT NULL"
-        chosen.append(f"({is_chosen})")
-        columns.append(f"CASE WHEN {is_chosen} AND {new} IS NOT NULL THEN {old} END AS before{number}")
-        columns.append(f"CASE WHEN {is_chosen} THEN {new} END AS after{number}")
+        chosen.append(f"{old} IS NOT NULL")
+        columns.append(f"CASE WHEN {new} IS NOT NULL THEN {old} END AS before{number}")
+        columns.append(f"CASE WHEN {old} IS NOT NULL THEN {new} END AS after{number}")
         asked[slot] = [f"quantile_disc(before{number}, {rank:.2f})" for rank in ranks]
         asked[slot] += [f"quantile_disc(after{number}, {share})" for share in QUANTILES]
     pairs = (
-        f"SELECT {', '.join(columns)} FROM state s LEFT JOIN (SELECT * FROM {moved}) m ON m.key = s.key "
+        f"SELECT {', '.join(columns)} FROM ({stock.sample(slots)}) s "
+        f"LEFT JOIN (SELECT * FROM {moved}) m ON m.key = s.key "
         f"WHERE {' OR '.join(chosen)}"
     )
     return {slot: _quantiles_of(found) for slot, found in _rows(db, asked, f"({pairs})").items()}

@@ -19,7 +19,7 @@ import shutil
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from syncer import sql
 from syncer.canonical import FAMILY
-from syncer.control import Code, Control, PlanFile, Standing
+from syncer.control import Code, Control, Parked, PlanFile, Standing
 from syncer.errors import StateDamaged, SyncBusy
 from syncer.mapping import Sync
 from syncer.plan import FORMAT, Plan, Slot
@@ -69,8 +69,25 @@ class StateFile:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a comparison needs to know of the state, read once."""
+
+    standing: Standing
+    base: StateFile | None
+    plans: Sequence[tuple[PlanFile, StateFile]]
+    parked: Sequence[Parked]
+    gone: Mapping[str, int] = field(default_factory=dict)
+    """Key → in how many runs in a row before this one it was gone, where the sync has a `grace`."""
+
+    @property
+    def files(self) -> list[StateFile]:
+        """The files of the state, the newest first."""
+        return [*(file for _, file in reversed(self.plans)), *([self.base] if self.base else [])]
+
+
 class State:
-    """Where one sync's values lie. Reading needs no lock; writing needs `exclusively`."""
+    """Where one sync's values lie: here, in files on this disk. Reading needs no lock; writing needs `exclusively`."""
 
     def __init__(self, folder: Path, sync: str) -> None:
         self.sync = sync
@@ -187,6 +204,75 @@ class State:
                     raise StateDamaged(_damaged(self.sync, path))
                 columns[int(number[1:])] = (column.name, kind)
         return StateFile(path, columns, before, rows)
+
+    # --- where another kind of state lies elsewhere --------------------------------------------------------------
+
+    def keep(self, path: Path) -> None:
+        """Make a file durable before its name is of any use. On this disk it is already, since it was written."""
+
+    def opened(self, inputs: Inputs, keys: Sequence[str] | None = None) -> Inputs:
+        """The same, with a base whose rows can be read: those of these keys at least."""
+        return inputs
+
+    def is_to_be_folded(self, control: Control, standing: Standing) -> bool:
+        """Whether plans have grown so large beside the base, or so many, that a new base is worth its price."""
+        overlay = sum(len(one.codes) for one in standing.plans)
+        return bool(standing.plans) and (
+            overlay > standing.base_rows * FOLD_SHARE or control.closed_plans(self.sync) > FOLD_PLANS_MAX
+        )
+
+    def fold(
+        self,
+        control: Control,
+        inputs: Inputs,
+        slots: Sequence[Slot],
+        matches: int,
+        connection: duckdb.DuckDBPyConnection,
+    ) -> None:
+        """Write the state as of now into a new base, and let go of the plans. Any instant may be the last one:
+        until the commit the old base and plans are valid, after it the new base is."""
+        if inputs.standing.sync_id is None:
+            return
+        path = self.fresh("base")
+        with state_is_readable(self.sync, inputs.files):
+            Relation(connection, matches).attach(inputs.base, inputs.plans, slots)
+            rows = write_parquet(connection, _AS_BASE, path, {"sync": self.sync, "kind": "base"})
+        control.fold(inputs.standing.sync_id, path.name, rows, inputs.standing.base_file)
+
+    def known(self, control: Control, matches: int) -> int:
+        """How many records are known: rows of the state as of now."""
+        standing = control.standing(self.sync)
+        base, plans = self.known_files(standing)
+        if not plans:
+            return base.rows if base else 0
+        files = [*([base] if base else []), *(file for _, file in plans)]
+        with duckdb.connect(":memory:") as connection, state_is_readable(self.sync, files):
+            Relation(connection, matches).attach(base, plans, [])
+            return int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
+
+    def forget_keys(self, control: Control, keys: Sequence[str], connection: duckdb.DuckDBPyConnection) -> int:
+        """Drop what is remembered of some keys, so that they are sent again; returns how many were known.
+
+        The caller holds the sync. It is a fold that leaves rows out, so it is as safe as one.
+        """
+        standing = control.standing(self.sync)
+        if standing.sync_id is None:
+            return 0
+        base, plans = self.known_files(standing)
+        files = [*(file for _, file in reversed(plans)), *([base] if base else [])]
+        slots = slots_in(standing, files)
+        before = Relation(connection, matches_in(standing)).attach(base, plans, slots)
+        if not before:
+            return 0
+        connection.register("forgotten", pa.table({"key": pa.array(list(keys), pa.string())}))
+        query = f"{_AS_BASE} WHERE key NOT IN (SELECT key FROM forgotten)"
+        path = self.fresh("base")
+        total = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
+        with state_is_readable(self.sync, files):
+            rows = write_parquet(connection, query, path, {"sync": self.sync, "kind": "base"})
+        control.fold(standing.sync_id, path.name, rows, standing.base_file)
+        control.drop(self.sync, keys)
+        return total - rows
 
 
 class Vanished(StateDamaged):
@@ -328,60 +414,14 @@ _AS_BASE = "SELECT * EXCLUDE (_rid, _foreign) REPLACE ((_doubt | _foreign) AS _d
 """What a new base holds. What a foreign value was is lost with its type, so the field is in doubt from then on."""
 
 
-def fold(
-    state: State, control: Control, slots: Sequence[Slot], matches: int, connection: duckdb.DuckDBPyConnection
-) -> None:
-    """Write the state as of now into a new base, and let go of the plans. Any instant may be the last one:
-    until the commit the old base and plans are valid, after it the new base is."""
-    standing = control.standing(state.sync)
-    if standing.sync_id is None:
-        return
-    base, plans = state.known_files(standing)
-    path = state.fresh("base")
-    with state_is_readable(state.sync, [*([base] if base else []), *(file for _, file in plans)]):
-        Relation(connection, matches).attach(base, plans, slots)
-        rows = write_parquet(connection, _AS_BASE, path, {"sync": state.sync, "kind": "base"})
-    control.fold(standing.sync_id, path.name, rows, standing.base_file)
+def slots_in(standing: Standing, files: Sequence[StateFile]) -> list[Slot]:
+    """The slots of every field that the files (the newest first) hold."""
+    return [Slot(number, name, kind) for name, number in standing.slots.items() if (kind := stored_type(number, files))]
 
 
-def known(state: State, control: Control, matches: int) -> int:
-    """How many records are known: rows of the state as of now."""
-    standing = control.standing(state.sync)
-    base, plans = state.known_files(standing)
-    if not plans:
-        return base.rows if base else 0
-    files = [*([base] if base else []), *(file for _, file in plans)]
-    with duckdb.connect(":memory:") as connection, state_is_readable(state.sync, files):
-        Relation(connection, matches).attach(base, plans, [])
-        return int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
-
-
-def forget_keys(state: State, control: Control, keys: Sequence[str], connection: duckdb.DuckDBPyConnection) -> int:
-    """Drop what is remembered of some keys, so that they are sent again; returns how many were known.
-
-    The caller holds the sync. It is a fold that leaves rows out, so it is as safe as one.
-    """
-    standing = control.standing(state.sync)
-    if standing.sync_id is None:
-        return 0
-    base, plans = state.known_files(standing)
-    files = [file for _, file in reversed(plans)] + ([base] if base else [])
-    slots = [
-        Slot(number, name, kind) for name, number in standing.slots.items() if (kind := stored_type(number, files))
-    ]
-    matches = len(json.loads(standing.identity or "{}").get("match", {"": ""}))
-    before = Relation(connection, matches).attach(base, plans, slots)
-    if not before:
-        return 0
-    connection.register("forgotten", pa.table({"key": pa.array(list(keys), pa.string())}))
-    query = f"{_AS_BASE} WHERE key NOT IN (SELECT key FROM forgotten)"
-    path = state.fresh("base")
-    total = int(connection.execute("SELECT count(*) FROM state").fetchall()[0][0])
-    with state_is_readable(state.sync, files):
-        rows = write_parquet(connection, query, path, {"sync": state.sync, "kind": "base"})
-    control.fold(standing.sync_id, path.name, rows, standing.base_file)
-    control.drop(state.sync, keys)
-    return total - rows
+def matches_in(standing: Standing) -> int:
+    """By how many identifiers the records of a state are found."""
+    return len(json.loads(standing.identity or "{}").get("match", {"": ""}))
 
 
 def stored_type(slot: int, files: Sequence[StateFile]) -> str | None:

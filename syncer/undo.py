@@ -21,7 +21,7 @@ import pyarrow as pa
 from syncer import sql
 from syncer.canonical import FAMILY
 from syncer.change import Value
-from syncer.compare import Inputs, calculator, slots_of, temporary_folder
+from syncer.compare import calculator, slots_of, temporary_folder
 from syncer.control import Control, Run
 from syncer.delivery import estimate
 from syncer.errors import UserError
@@ -30,7 +30,7 @@ from syncer.mapping import Sync
 from syncer.plan import Plan, Slot, field_values_of, identity_text, mapping_text, values_of
 from syncer.readback import PIECE, is_readable, is_same, pieces, raw, readings
 from syncer.run import Engine, Prepared
-from syncer.state import Relation, State, look_again, state_is_readable, write_parquet
+from syncer.state import Inputs, Relation, State, look_again, state_is_readable, write_parquet
 
 LISTED_MAX = 1_000
 
@@ -89,11 +89,11 @@ class Undoing:
         self.left = Left()
         slots, retired = slots_of(prepared.canon, inputs)
         parts = layouts(state, control)
-        files = [*([inputs.base] if inputs.base else []), *(one for _, one in inputs.plans)]
+        inputs = state.opened(inputs)
         with (
             calculator(file.parent) as connection,
             readable(state.sync, [path for layout in parts for path in layout.files]),
-            state_is_readable(state.sync, files),
+            state_is_readable(state.sync, inputs.files),
         ):
             undo = _Undo(connection, prepared, slots, retired, self.undoes, self.left)
             Relation(connection, len(prepared.sync.match)).attach(inputs.base, inputs.plans, [*slots, *retired])
@@ -124,7 +124,7 @@ def undoable(engine: Engine, run_id: int) -> Run:
 @contextlib.contextmanager
 def looked_at(engine: Engine, prepared: Prepared, undoing: Undoing) -> Iterator[Plan]:
     """The plan, judged; nothing is sent, and no lock is needed. Its file lives as long as the context."""
-    state = State(engine.config.state.path, prepared.sync.name)
+    state = engine.state(prepared.sync.name)
     with temporary_folder("syncer-") as folder:
 
         def look() -> Plan:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from syncer.change import Change
-from syncer.compare import Inputs, _Comparison, calculator, compare
-from syncer.state import State
+from syncer.compare import _Comparison, calculator, compare
+from syncer.state import Inputs, State
 from tests.engine.stage import Stage, field
 
 

@@ -10,7 +10,7 @@ import apsw
 import duckdb
 import pytest
 
-from syncer import forgetting, history
+from syncer import history
 from syncer.change import Change, Outcome, accepted, rejected
 from syncer.control import Control
 from syncer.errors import UserError
@@ -120,7 +120,7 @@ def test_erasing_that_is_interrupted_can_be_repeated(
 ) -> None:
     """A process that dies in the middle leaves a whole state, and a second time finishes it."""
     lived(stage)
-    place: Any = {"forget_keys": forgetting, "without": history, "scrub": Control}[instant]
+    place: Any = {"forget_keys": State, "without": history, "scrub": Control}[instant]
 
     def dead(*_: Any) -> Any:
         raise Died

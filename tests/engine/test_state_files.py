@@ -13,7 +13,6 @@ import pytest
 from syncer.errors import StateDamaged, UserError
 from syncer.forgetting import forget
 from syncer.plan import FORMAT
-from syncer.state import State, known
 from tests.engine.stage import Stage, deciding, field
 
 ONE = "user_id VARCHAR, x DOUBLE"
@@ -63,7 +62,7 @@ def test_the_newest_plan_of_a_key_counts(stage: Stage) -> None:
     fill(stage, 6.0, *range(1, 1000))
 
     assert [{"x": 7.0}] == [change.before for change in stage.plan().changes]
-    assert 1000 == known(State(stage.folder / "state", stage.sync.name), stage.engine.control(), 1)
+    assert 1000 == stage.engine.state(stage.sync.name).known(stage.engine.control(), 1)
 
 
 def test_readers_look_again_while_runs_fold(stage: Stage) -> None:

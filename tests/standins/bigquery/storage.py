@@ -16,7 +16,8 @@ import grpc
 import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import types
 
-from tests.standins.bigquery_warehouse import Refused, Warehouse
+from tests.standins.bigquery.catalog import Refused
+from tests.standins.bigquery.execution import Warehouse
 
 SERVICE = "google.cloud.bigquery.storage.v1.BigQueryRead"
 
@@ -114,7 +115,8 @@ class Storage:
                     grpc.StatusCode.INVALID_ARGUMENT,
                     f"request failed: non-table entities cannot be read with the storage API: {stored.kind}",
                 )
-            _, rows = self.warehouse.selected(stored, list(options.selected_fields), options.row_restriction)
+            rows = self.warehouse.restricted(stored, options.row_restriction)
+            _, rows = self.warehouse.cut(stored, rows, list(options.selected_fields))
         except Refused as refused:
             code = grpc.StatusCode.NOT_FOUND if refused.status == 404 else grpc.StatusCode.INVALID_ARGUMENT
             context.abort(code, refused.message)

@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def from_history(warehouse: Path, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Users of the experiment with their arm, and their scores as steps: user, from when, score. Raises duckdb.Error."""
+    """Users of the experiment with their arm, and scores as steps: user, from when, score. Raises duckdb.Error."""
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         users = connection.sql(
             "SELECT user_id, arm, assigned_at FROM activation_staging.stg_experiments WHERE experiment = $1 ORDER BY 1",
@@ -72,7 +72,9 @@ def panel(users: pd.DataFrame, steps: pd.DataFrame, days: npt.NDArray[np.int64])
     moments = pd.DataFrame({"day": days, "moment": start + pd.to_timedelta(days, "D")})
     asked = users[["user_id"]].merge(moments, how="cross").sort_values("moment", kind="stable")
     known = steps.sort_values("from", kind="stable")
-    asked["moment"], known["from"] = (column.astype("datetime64[us, UTC]") for column in (asked["moment"], known["from"]))
+    asked["moment"], known["from"] = (
+        column.astype("datetime64[us, UTC]") for column in (asked["moment"], known["from"])
+    )
     found = pd.merge_asof(asked, known, left_on="moment", right_on="from", by="user_id")
     return found.pivot_table(index="user_id", columns="day", values="score", dropna=False).reindex(users["user_id"])
 
@@ -134,7 +136,7 @@ def plot(found: dict[str, pd.DataFrame], experiment: str, file: Path) -> None:
     first, last = (pick(table.index[end] for table in found.values()) for pick, end in ((min, 0), (max, -1)))
     panels[0][0].set_xlim(first - 2, last + 0.26 * (last - first))
     panels[0][0].set_ylabel("mean activation score")
-    panels[1][0].set_ylabel("experiment − control")
+    panels[1][0].set_ylabel("experiment minus control")
     figure.suptitle(f"{experiment}: activation with 95 % bands (bootstrap over users)", x=0.012, ha="left", fontsize=13)
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     start = users["assigned_at"].min()
     found = {title: curves(users, panel(users, steps, nights(steps, start))) for title, steps in sources.items()}
-    print(f"{asked.experiment}, since {start:%Y-%m-%d}: mean activation score, with its 95 % band (bootstrap over users)")
+    print(
+        f"{asked.experiment}, since {start:%Y-%m-%d}: mean activation score, with its 95 % band (bootstrap over users)"
+    )
     for title, table in found.items():
         print(f"\n{title[0].upper()}{title[1:]}\n\n{listed(table)}")
     file = asked.pictures / "cohorts.png"

@@ -34,11 +34,13 @@ def deliver(config_file: Path, name: str, trigger: str) -> list[dict[str, Any]]:
 
 
 def troubles(results: list[dict[str, Any]]) -> list[str]:
-    """Why these results are not what they should be: a sentence for each hold and each failure; none is well."""
+    """Why these results are not what they should be: a sentence for each sync that was held or failed."""
     found = []
     for one in results:
         if one["result"] == "held":
-            found += [f"{one['sync']} is held, nothing of it was sent: {hold['sentence']}" for hold in one["holds"]]
+            first, *others = one["holds"]
+            more = f" Other brakes hold it too: {', '.join(hold['brake'] for hold in others)}." if others else ""
+            found.append(f"{one['sync']} is held, nothing of it was sent. {first['sentence']}{more}")
         elif one["result"] == "failed":
-            found.append(f"{one['sync']} failed: {one['error']}")
+            found.append(f"{one['sync']} failed. {one['error']}")
     return found

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from activation import world
@@ -58,7 +57,8 @@ ROWS = {
         CASE WHEN spelling < 0.07 THEN upper({_LETTERS}) WHEN spelling < 0.12 THEN {_LETTERS} || '+trial'
              ELSE {_LETTERS} END || '@' || {_DOMAIN} AS email,
         first_word(first) || ' ' || last_word(last) AS name,
-        CASE WHEN spelling > 0.8 THEN first_letters_word(first) || '-' || last_letters_word(last) || user_no END AS github,
+        CASE WHEN spelling > 0.8
+             THEN first_letters_word(first) || '-' || last_letters_word(last) || user_no END AS github,
         country_word(country) AS country, {_AT} AS created_at""",
     "memberships": f"""
         {_WORKSPACE} AS workspace_id, {_USER} AS user_id,
@@ -140,29 +140,41 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m activation.generate", description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=USERS, help=f"how many sign up in half a year ({USERS})")
     parser.add_argument("--seed", type=int, default=SEED, help=f"the same seed gives the same rows ({SEED})")
-    parser.add_argument("--until", type=datetime.date.fromisoformat, default=world.END, help=f"up to this day ({world.END})")
+    parser.add_argument(
+        "--until", type=datetime.date.fromisoformat, default=world.END, help=f"up to this day ({world.END})"
+    )
     parser.add_argument("--warehouse", type=Path, default=WAREHOUSE, help=f"a DuckDB file ({WAREHOUSE})")
     parser.add_argument("--parquet", type=Path, metavar="FOLDER", help="Parquet files instead of the DuckDB file")
     asked = parser.parse_args(arguments)
     if asked.users < 1:
         parser.error("--users needs at least one user.")
     if not world.START < asked.until <= world.END:
-        parser.error(f"--until is a day after {world.START} and not after {world.END}: the invented world is that long.")
+        parser.error(
+            f"--until is a day after {world.START} and not after {world.END}: the invented world is that long."
+        )
     started = time.monotonic()
     if asked.parquet:
         into_parquet(asked.parquet, asked.seed, asked.users, asked.until)
-        read = "read_parquet('{0}/{{name}}/*.parquet')".format(str(asked.parquet).replace("'", "''"))
-        connection = duckdb.connect()
     else:
         into_warehouse(asked.warehouse, asked.seed, asked.users, asked.until)
-        read = SCHEMA + ".{name}"
-        connection = duckdb.connect(str(asked.warehouse), read_only=True)
-    with connection:
-        for name in ROWS:
-            count = connection.sql(f"SELECT count(*) FROM {read.format(name=name)}").fetchall()[0][0]
-            print(f"{count:>12,} {name}")
+    for name, count in _counts(asked.warehouse, asked.parquet).items():
+        print(f"{count:>12,} {name}")
     print(f"From {world.START} until {asked.until}, seed {asked.seed}. ({time.monotonic() - started:.0f} s)")
     return 0
+
+
+def _counts(warehouse: Path, folder: Path | None) -> dict[str, int]:
+    """Rows of each raw table, from the files in `folder` if there is one."""
+    with duckdb.connect() if folder else duckdb.connect(str(warehouse), read_only=True) as connection:
+        found = {}
+        for name in ROWS:
+            table = (
+                connection.read_parquet(f"{folder / name}/*.parquet")
+                if folder
+                else connection.table(f"{SCHEMA}.{name}")
+            )
+            found[name] = int(table.aggregate("count(*)").fetchall()[0][0])
+        return found
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The night as a Prefect flow: dbt build, then Syncer in the same process, then a summary: `python -m activation.nightly`.
+"""A night as a Prefect flow: dbt, then Syncer in the same process, then a summary: `python -m activation.nightly`.
 
 Without an account and without a server: Prefect starts one of its own on this machine for as long as the flow runs.
 With `PREFECT_API_URL` set, the flow reports to the server there.
@@ -20,6 +20,7 @@ os.environ.setdefault("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "true")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -31,7 +32,7 @@ from syncer.errors import UserError
 
 CRON = "30 4 * * *"
 """Half an hour after midnight's raw tables are usually complete."""
-ARTIFACT = "activation-night"
+ARTIFACT, ABOUT = "activation-night", "What the night came to"
 COUNTS = ("planned", "accepted", "rejected", "deferred", "unsent")
 
 Results = list[dict[str, Any]]
@@ -55,9 +56,9 @@ def deliver(config_file: Path, destination: str) -> Results | State[Results]:
     return results
 
 
-@flow(name="activation-nightly", log_prints=True)
-def nightly(config_file: Path = HOME / "config.toml", as_of: str | None = None) -> State[Any]:
-    """dbt build → `syncer sync` for each destination → a summary as an artifact.
+@flow(name="activation-nightly")
+def nightly(config_file: Path = HOME / "config.toml", as_of: str | None = None) -> State[str]:
+    """dbt build → `syncer sync` for each destination → a summary as an artifact, which is the flow's result too.
 
     One destination that is held or fails keeps no other from its run; the flow fails in the end, and says why. When
     dbt fails, nothing is sent.
@@ -65,20 +66,26 @@ def nightly(config_file: Path = HOME / "config.toml", as_of: str | None = None) 
     try:
         built = build(as_of)
     except BuildFailed as error:
-        return Failed(message=f"dbt failed, so nothing was sent: {error}")
+        text = f"dbt failed, so nothing was sent: {error}"
+        create_markdown_artifact(key=ARTIFACT, markdown=text, description=ABOUT)
+        return Failed(message=text, data=text)
     states = {name: deliver(config_file, name, return_state=True) for name in delivery.destinations(config_file)}
     text = summary(built, states)
-    create_markdown_artifact(key=ARTIFACT, markdown=text, description="What the night came to")
-    print(text)
+    create_markdown_artifact(key=ARTIFACT, markdown=text, description=ABOUT)
     if reasons := [f"{name}: {state.message}" for name, state in states.items() if not state.is_completed()]:
-        return Failed(message=" ".join(reasons))
-    return Completed(message="Every destination holds what dbt has made.")
+        return Failed(message=" ".join(reasons), data=text)
+    return Completed(message="Every sync has run.", data=text)
 
 
 def summary(built: dict[str, int], states: dict[str, State[Results]]) -> str:
     """The night in Markdown: what dbt built, the counts of each sync, and why a destination failed."""
     nodes = ", ".join(f"{count} {status}" for status, count in sorted(built.items()))
-    lines = [f"dbt: {nodes}", "", f"| sync | result | {' | '.join(COUNTS)} |", "| --- | --- |" + " ---: |" * len(COUNTS)]
+    lines = [
+        f"dbt: {nodes}",
+        "",
+        f"| sync | result | {' | '.join(COUNTS)} |",
+        "| --- | --- |" + " ---: |" * len(COUNTS),
+    ]
     for state in states.values():
         for one in state.result(raise_on_failure=False) or []:
             counts = " | ".join(f"{one[name]:,}" for name in COUNTS)
@@ -99,7 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.serve:
         nightly.serve(name="nightly", cron=CRON, parameters={"config_file": asked.config})
         return 0
-    return 0 if nightly(asked.config, asked.as_of, return_state=True).is_completed() else 1
+    state = nightly(asked.config, asked.as_of, return_state=True)
+    print(f"{state.name}: {state.message}" if state.data is None else state.result(raise_on_failure=False))
+    return 0 if state.is_completed() else 1
 
 
 if __name__ == "__main__":

@@ -67,6 +67,11 @@ class Project:
         if done.exception:
             raise BuildFailed([str(done.exception)])
         if not done.success:
-            raise BuildFailed([f"{one.node.name}: {one.message}" for one in done.result.results
-                               if str(one.status) not in ("success", "pass", "warn", "skipped", "no-op")])
+            raise BuildFailed(
+                [
+                    f"{one.node.name}: {one.message}"
+                    for one in done.result.results
+                    if str(one.status) not in ("success", "pass", "warn", "skipped", "no-op")
+                ]
+            )
         return done

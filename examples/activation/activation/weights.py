@@ -38,8 +38,8 @@ STEPS = {
     "collaborator": "collaborator_invited",
     "key": "api_key_created",
 }
-"""What a milestone is called in seeds/weights.csv → the event that it counts. Each deployment brings its first queue, so
-a queue is a step when it is the second."""
+"""What a milestone is called in seeds/weights.csv → the event that it counts. The first queue comes with the first
+deployment, so a queue is a step from the second on."""
 
 WHAT_IT_DOES_NOT_SAY = """\
 What this does not say. A correlation is not an effect: a large company invites more people and also pays more, and
@@ -133,7 +133,19 @@ def current_points(seed_file: Path = SEED_FILE) -> pd.Series:
     """The points of the milestones in the seed, by name without `milestone_`."""
     seed = pd.read_csv(seed_file)
     milestones = seed[seed["half"] == "milestone"]
-    return pd.Series(milestones["weight"].to_numpy(), milestones["component"].str.removeprefix("milestone_"), name="now")
+    return pd.Series(
+        milestones["weight"].to_numpy(), milestones["component"].str.removeprefix("milestone_"), name="now"
+    )
+
+
+def write_points(points: pd.Series, seed_file: Path = SEED_FILE) -> None:
+    """Put the points of the milestones into the seed; everything else in it stays as it is."""
+    lines = seed_file.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines):
+        component, half, _, *rest = line.split(",")
+        if half == "milestone":
+            lines[number] = ",".join((component, half, str(points[component.removeprefix("milestone_")]), *rest))
+    seed_file.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def heatmap(events: pd.DataFrame, spend: pd.Series, file: Path) -> None:
@@ -150,7 +162,9 @@ def heatmap(events: pd.DataFrame, spend: pd.Series, file: Path) -> None:
     )  # fmt: skip
     axes.axhline(len(shown) - 1, color="black", linewidth=1.4)
     axes.set(xlabel="", ylabel="")
-    axes.set_title("What goes with what, and (last row) with money. Workspaces of half a year", loc="left", fontsize=13, pad=12)
+    axes.set_title(
+        "What goes with what, and (last row) with money. Workspaces of half a year", loc="left", fontsize=13, pad=12
+    )
     axes.tick_params(labelsize=9, length=0)
     axes.set_xticklabels(axes.get_xticklabels(), rotation=45, ha="right")
     figure.tight_layout()
@@ -165,6 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--warehouse", type=Path, default=WAREHOUSE, help=f"a DuckDB file ({WAREHOUSE})")
     parser.add_argument("--pictures", type=Path, default=PICTURES, help=f"the folder of the picture ({PICTURES})")
     parser.add_argument("--top", type=int, default=12, help="how many second-order events to list (12)")
+    parser.add_argument("--write", action="store_true", help="put the suggested points into seeds/weights.csv")
     asked = parser.parse_args(arguments)
     try:
         times, spend = steps_of_workspaces(asked.warehouse)
@@ -186,6 +201,9 @@ def main(arguments: list[str] | None = None) -> int:
     heatmap(pd.concat([one, two[[name for name in two if name.endswith(" twice")]]], axis=1), spend, file)
     print(f"\nThe pairwise matrix is in {file}.\n")
     print(WHAT_IT_DOES_NOT_SAY)
+    if asked.write:
+        write_points(table["suggested"])
+        print("\nThe suggested points are in dbt/seeds/weights.csv now; the next `dbt build` scores by them.")
     return 0
 
 

@@ -228,7 +228,7 @@ def _gone(chance: np.random.Generator, stages: dict[str, Floats], signed_up: Flo
 
 
 def _repeats(chance: np.random.Generator, first: Floats, zeal: Floats, gone: Floats) -> Floats:
-    """Users × `REPEATS_MAX`: the first time of a thing and its repetitions, never after somebody is gone."""
+    """Users by `REPEATS_MAX`: the first time of a thing and its repetitions, never after somebody is gone."""
     size = first.size
     gaps = chance.exponential(16, (size, REPEATS_MAX - 1))
     times = np.column_stack([first, first[:, None] + np.cumsum(gaps, axis=1)])
@@ -320,23 +320,23 @@ def _payments(
         np.minimum.at(found, workspace_of, made[kind][:, order])
         return found
 
-    scheduled, automation, queue = earliest("scheduled_run"), earliest("automation_created"), earliest("work_queue_created", 1)
-    ease = (
-        -2.6
-        + 1.2 * np.isfinite(scheduled)
-        + 1.0 * np.isfinite(automation)
-        + 0.5 * np.isfinite(queue)
-        + 0.8 * wealth
+    scheduled, automation, queue = (
+        earliest("scheduled_run"),
+        earliest("automation_created"),
+        earliest("work_queue_created", 1),
     )
+    ease = -2.6 + 1.2 * np.isfinite(scheduled) + 1.0 * np.isfinite(automation) + 0.5 * np.isfinite(queue) + 0.8 * wealth
     pays = chance.random(workspaces) < 1 / (1 + np.exp(-ease))
     wait = chance.exponential(18, workspaces)
     begins = np.where(pays, np.where(np.isfinite(scheduled), scheduled, created) + wait, NEVER)
     ends = np.zeros(workspaces)
     np.maximum.at(ends, workspace_of, gone)
     plan = np.digitize(wealth, [0.2, 1.3])
-    amount = np.round(PRICES[plan] * (1 + 0.35 * np.isfinite(automation)) * np.exp(0.15 * chance.normal(size=workspaces)), 2)
+    amount = np.round(
+        PRICES[plan] * (1 + 0.35 * np.isfinite(automation)) * np.exp(0.15 * chance.normal(size=workspaces)), 2
+    )
     times = begins[:, None] + 30 * np.arange(DAYS // 30 + 1)
-    workspace, month = np.nonzero((times < np.minimum(ends, min(until, DAYS))[:, None]))
+    workspace, month = np.nonzero(times < np.minimum(ends, min(until, DAYS))[:, None])
     return {
         "workspace": workspace,
         "month_no": month + 1,

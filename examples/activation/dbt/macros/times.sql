@@ -18,11 +18,14 @@
 {% macro default__days_before(moment, days) -%} {{ moment }} - interval {{ days }} day {%- endmacro %}
 {% macro bigquery__days_before(moment, days) -%} timestamp_sub({{ moment }}, interval {{ days }} day) {%- endmacro %}
 
-{# Whole days from one instant to a later one. #}
+{# Microseconds since 1970. #}
+{% macro microseconds(moment) -%}
+  {{ return(adapter.dispatch('microseconds', 'activation')(moment)) }}
+{%- endmacro %}
+{% macro default__microseconds(moment) -%} epoch_us({{ moment }}) {%- endmacro %}
+{% macro bigquery__microseconds(moment) -%} unix_micros({{ moment }}) {%- endmacro %}
+
+{# Whole days of 24 hours from one instant to a later one. #}
 {% macro days_between(earlier, later) -%}
-  {{ return(adapter.dispatch('days_between', 'activation')(earlier, later)) }}
+  cast(floor(({{ microseconds(later) }} - {{ microseconds(earlier) }}) / 86400000000) as {{ whole_type() }})
 {%- endmacro %}
-{% macro default__days_between(earlier, later) -%}
-  cast(floor((epoch({{ later }}) - epoch({{ earlier }})) / 86400) as bigint)
-{%- endmacro %}
-{% macro bigquery__days_between(earlier, later) -%} timestamp_diff({{ later }}, {{ earlier }}, day) {%- endmacro %}

@@ -40,6 +40,15 @@ def test_a_page_that_lies_is_found_out(tmp_path: Path) -> None:
     assert "```console\n$ echo one 12:00:00\none 12:00:00\n$ echo two\ntwo\n```\n" == page.read_text()
 
 
+def test_the_code_of_the_page_is_python() -> None:
+    """The Airflow example can be compiled; Airflow itself is not installed here."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+    assert blocks
+    for block in blocks:
+        compile(block, "docs/activation.md", "exec")
+
+
 def test_the_pictures_of_the_page_are_there_and_small() -> None:
     """Each picture that the page shows has a description, is there, and is smaller than 200 kB."""
     shown = re.findall(r"!\[(.+?)\]\((.+?)\)", PAGE.read_text())

@@ -71,7 +71,7 @@ class Site:
 
     def _run(self, command: list[str], known: Sequence[int]) -> str:
         done = subprocess.run(
-            command, cwd=self.home, env=environment(), capture_output=True, encoding="utf-8", timeout=280, check=False
+            command, cwd=self.home, env=environment(), capture_output=True, encoding="utf-8", timeout=900, check=False
         )
         assert done.returncode in known, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -19,11 +19,13 @@ from tests.example.site import HOUSE, Site
 
 def times(**steps: list[int | None]) -> pd.DataFrame:
     """Days of steps by workspace; steps that are not named were never taken."""
-    names = [f"{name} {order}" for name in weights.STEPS for order in (1, 2)]
     given = {name.replace("_", " "): days for name, days in steps.items()}
     size = len(next(iter(given.values())))
-    day = lambda number: pd.NaT if number is None else pd.Timestamp("2026-01-01", tz="UTC") + pd.Timedelta(number, "D")  # noqa: E731
-    return pd.DataFrame({name: [day(one) for one in given.get(name, [None] * size)] for name in names})
+    start = pd.Timestamp("2026-01-01", tz="UTC")
+    return pd.DataFrame({
+        name: start + pd.to_timedelta(pd.Series(given.get(name, [None] * size), dtype="float"), "D")
+        for name in (f"{step} {order}" for step in weights.STEPS for order in (1, 2))
+    })  # fmt: skip
 
 
 def test_first_and_second_order_are_what_they_are_called() -> None:

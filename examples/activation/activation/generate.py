@@ -113,6 +113,8 @@ def into_parquet(folder: Path, seed: int = SEED, users: int = USERS, until: date
 
 def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("SET TimeZone = 'UTC'")
+    # What is written needs no place in memory afterwards, however many people there are.
+    connection.execute("SET memory_limit = '1GB'")
     for name, words in WORDS.items():
         listed = ", ".join("'" + word.replace("'", "''") + "'" for word in words)
         connection.execute(f"CREATE TEMP MACRO {name}_word(number) AS [{listed}][1 + number % {len(words)}]")

@@ -73,11 +73,12 @@ def steps_of_workspaces(warehouse: Path) -> tuple[pd.DataFrame, pd.Series]:
         """).to_arrow_table().to_pandas().set_index("workspace_id")["spend"]  # fmt: skip
     wide = taken.pivot_table(index="workspace_id", columns=["event", "turn"], values="occurred_at", aggfunc="first")
     times = pd.DataFrame(index=spent.index)
+    never = pd.Series(pd.NaT, index=spent.index, dtype="datetime64[us, UTC]")
     for name, event in STEPS.items():
         begin = 2 if name == "queue" else 1
         for order in (1, 2):
             column = (event, begin + order - 1)
-            times[f"{name} {order}"] = wide[column].reindex(spent.index) if column in wide else pd.NaT
+            times[f"{name} {order}"] = wide[column].reindex(spent.index) if column in wide else never
     return times, spent
 
 

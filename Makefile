@@ -6,7 +6,7 @@ BIN := .venv/bin
 EXAMPLE := .venv-example/bin
 WORKERS ?= auto
 
-.PHONY: help install demo example example-env test test-example lint types check soak bench clean
+.PHONY: help install demo demo-bigquery example example-env test test-example lint types check soak bench clean
 
 help:  ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -46,6 +46,9 @@ install: .venv/.installed  ## Make .venv with syncer in it: .venv/bin/syncer.
 demo: .venv/.installed  ## Two nights of scores into local stand-ins of the three services; no account needed.
 	$(BIN)/syncer demo
 
+demo-bigquery: .venv/.tests  ## The same story, read from a stand-in of BigQuery: its real client, over HTTP and gRPC.
+	$(BIN)/python -m tests.standins.bigquery.demo
+
 example-env: .venv-example/.installed  ## Make .venv-example, with what examples/activation needs.
 
 example: .venv-example/.installed  ## From raw events to scores, to the services, to a plot: docs/activation.md, all of it.
@@ -69,8 +72,8 @@ check: lint types test  ## All of the above.
 soak: .venv/.tests  ## The long endurance runs: hundreds of kills, thousands of random histories.
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow --timeout 7200
 
-bench: .venv/.installed  ## Measure, as ratios within one run.
+bench: .venv/.tests  ## Measure, as ratios within one run.
 	$(BIN)/python -m benchmarks --page docs/performance.md
 
-clean:  ## Remove what was made here, except demo/.
+clean:  ## Remove what was made here, except demo/ and demo-bigquery/.
 	rm -rf .venv .venv-example .pytest_cache .mypy_cache .ruff_cache .hypothesis

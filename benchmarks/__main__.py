@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import requests
+from benchmarks import bigquery, requests
 
 RESULTS = Path(__file__).parent / "results"
 MARK = "<!-- figures -->"
@@ -25,26 +25,25 @@ MARK = "<!-- figures -->"
 def main() -> None:
     """Parse, measure, tell."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the comparison")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="rows of the comparison, and of what is read from BigQuery"
+    )
     parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
     parser.add_argument("--changes", type=int, default=100_000, help="changes whose requests are counted")
     parser.add_argument("--entries", type=int, default=10_000_000, help="entries of the history")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json")
     parser.add_argument("--page", type=Path, help=f"a page whose text after {MARK!r} is replaced by the tables")
+    parser.add_argument("--only", choices=PARTS, help="measure this part again, and keep the others' figures")
     options = parser.parse_args()
     figures: dict[str, Any] = {"machine": _machine(), "rows": options.rows, "records": options.records}
+    if options.only:
+        figures = json.loads(options.out.read_text())
+        if options.rows != figures["rows"]:
+            parser.error(f"the figures that are kept are of {figures['rows']} rows; measure everything anew")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         _child("prepare", folder, options.rows)
-        figures["compare"] = {way: _child("compare", way, folder) for way in ("ours", "loop", "limit")}
-        figures["deliver"] = {
-            kind: {way: _child("deliver", kind, way, folder, options.records) for way in ("plain", "ours")}
-            for kind in ("customerio", "salesforce")
-        }
-        figures["requests"] = {name: _child("requests", name, folder, options.changes) for name in requests.CASES}
-        figures["history"] = {
-            "note": _child("history", "note", folder),
-            "life": _child("history", "life", folder, options.entries),
-        }
+        for part in [options.only] if options.only else PARTS:
+            figures[part] = PARTS[part](folder, options)
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=2) + "\n")
     table = _table(figures)
@@ -52,6 +51,39 @@ def main() -> None:
     if options.page:
         before, mark, _ = options.page.read_text().partition(MARK)
         options.page.write_text(f"{before}{mark}\n\n{table}\n")
+
+
+def _compare(folder: str, _: argparse.Namespace) -> dict[str, Any]:
+    return {way: _child("compare", way, folder) for way in ("ours", "loop", "limit")}
+
+
+def _deliver(folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        kind: {way: _child("deliver", kind, way, folder, options.records) for way in ("plain", "ours")}
+        for kind in ("customerio", "salesforce")
+    }
+
+
+def _requests(folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    return {name: _child("requests", name, folder, options.changes) for name in requests.CASES}
+
+
+def _bigquery(folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    return {way: _child("bigquery", way, folder, options.rows) for way in bigquery.WAYS}
+
+
+def _remember(folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    return {"note": _child("history", "note", folder), "life": _child("history", "life", folder, options.entries)}
+
+
+PARTS = {
+    "compare": _compare,
+    "deliver": _deliver,
+    "requests": _requests,
+    "bigquery": _bigquery,
+    "history": _remember,
+}
+"""Name in the figures → how they are measured, in a folder that has the two nights."""
 
 
 def child(words: list[str]) -> None:
@@ -77,6 +109,10 @@ def child(words: list[str]) -> None:
             small.mkdir()
             nights.make(small / "warehouse.duckdb", int(records))
         print(json.dumps(deliver.with_standin(kind, way, small, int(records))))
+    elif what == "bigquery":
+        print(json.dumps(bigquery.read(rest[0], Path(rest[1]), int(rest[2]))))
+    elif what == "serve-bigquery":
+        bigquery.serve(rest[0], Path(rest[1]), Path(rest[2]))
     elif what == "requests":
         print(json.dumps(requests.used(rest[0], Path(rest[1]), int(rest[2]))))
     elif what == "serve":
@@ -138,6 +174,7 @@ def _table(figures: dict[str, Any]) -> str:
                 f"| {one['requests']} | {one['records_per_second']:,.0f} | {ratio:.2f} |"
             )
     lines += ["", "Requests of a first run, counted by the stand-in:", "", *requests.table(figures["requests"])]
+    lines += ["", *bigquery.table(figures["bigquery"], figures["rows"])]
     lines += ["", *_history(figures["history"])]
     machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
     return "\n".join([*lines, "", f"Measured on: {machine}."])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from benchmarks import nights
 from syncer.canonical import canon
 from syncer.compare import calculator, compare
+from syncer.config_file import LocalState
 from syncer.control import Code, Control, Settled
 from syncer.destination import Limits
 from syncer.plan import identity_text
@@ -27,7 +28,7 @@ LIMITS = Limits(records=1_000)
 def prepare(folder: Path, rows: int) -> None:
     """Make both nights, and a state that holds the first as accepted."""
     nights.make(folder / "warehouse.duckdb", rows)
-    control, state = Control.open(folder / "state"), State(folder / "state", "memory.people")
+    control, state = Control.open(LocalState(path=str(folder / "state"))), State(folder / "state", "memory.people")
     state.folder.mkdir(parents=True, exist_ok=True)
     sync = nights.sync("first")
     source = DuckDB(folder / "warehouse.duckdb")
@@ -54,7 +55,7 @@ def prepare(folder: Path, rows: int) -> None:
 
 def ours(folder: Path) -> dict[str, Any]:
     """Plan the second night: read, map, compare, and a durable plan file with old and new values."""
-    control, state = Control.open(folder / "state"), State(folder / "state", "memory.people")
+    control, state = Control.open(LocalState(path=str(folder / "state"))), State(folder / "state", "memory.people")
     sync = nights.sync("second")
     source = DuckDB(folder / "warehouse.duckdb")
     made, _ = canon(sync, source.schema(sync), LIMITS)

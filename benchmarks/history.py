@@ -21,6 +21,7 @@ from benchmarks.compare import LIMITS
 from syncer import history
 from syncer.canonical import canon
 from syncer.compare import calculator, compare
+from syncer.config_file import LocalState
 from syncer.control import Code, Control, HistoryPart, Settled
 from syncer.plan import identity_text
 from syncer.sources.duckdb import DuckDB
@@ -33,7 +34,7 @@ FILES = 10
 
 def note(folder: Path) -> dict[str, Any]:
     """Plan, remember and note a first run of the table `first`; figures of each step."""
-    control, state = Control.open(folder / "noted"), State(folder / "noted", "memory.people")
+    control, state = Control.open(LocalState(path=str(folder / "noted"))), State(folder / "noted", "memory.people")
     state.folder.mkdir(parents=True, exist_ok=True)
     sync = nights.sync("first")
     source = DuckDB(folder / "warehouse.duckdb")
@@ -72,7 +73,7 @@ def note(folder: Path) -> dict[str, Any]:
 def life(folder: Path, entries: int) -> dict[str, Any]:
     """Look up records in a history of so many entries, made of the one that `note` left behind."""
     state = State(folder / "noted", "memory.people")
-    control = Control.open(folder / "noted")
+    control = Control.open(LocalState(path=str(folder / "noted")))
     (template,) = control.history("memory.people")
     each = entries // FILES
     for number in range(FILES):

@@ -111,7 +111,7 @@ class _Comparison:
         self.now = now
         self.narrowed = narrowed
         self.totals: Totals | None = None
-        self.stock: Stock = narrowed.stock if narrowed else Here(connection)
+        self.stock: Stock = narrowed.stock(connection) if narrowed else Here(connection)
         self.slots, self.retired = slots_of(canon, inputs)
 
     # --- the desired rows ------------------------------------------------------------------------------------

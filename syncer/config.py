@@ -16,6 +16,7 @@ from syncer import files, mapping_files
 from syncer.config_file import (
     BigQuerySource,
     ConfigFile,
+    DatasetState,
     DeliveredLog,
     Delivery,
     DuckDBSource,
@@ -57,7 +58,7 @@ class Config:
     file: Path
     folder: Path
     source: DuckDBSource | BigQuerySource
-    state: LocalState
+    state: LocalState | DatasetState
     destinations: Mapping[str, Configured]
     syncs: tuple[Sync, ...]
     """Sorted by file, then as they stand in it."""
@@ -87,6 +88,10 @@ class Config:
             if written.sync.name == sync.name:
                 return written.problem(place, sentence)
         return Problem(f"sync {sync.name}, {place}" if place else f"sync {sync.name}", sentence)
+
+    def setting_problem(self, place: str, sentence: str) -> Problem:
+        """A problem at a setting of the config file (`state.control`), with its file and line."""
+        return self.document.problem(tuple(place.split(".")), sentence) if self.document else Problem(place, sentence)
 
     def choose(self, names: Sequence[str]) -> tuple[Sync, ...]:
         """The syncs of these names, each whole (`salesforce.contacts`) or a destination's; no name means all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,20 +96,61 @@ class BigQuerySource(_Strict):
         return value
 
 
-class LocalState(_Strict):
+class _Controlled(_Strict):
+    """Where the control store is: runs, intents, outcomes, parked records, and who runs what."""
+
+    control: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="URL of a PostgreSQL server for runs, intents, outcomes and locks, as postgresql://USER@HOST/NAME; "
+        "left out, they are in a file in the folder.",
+    )
+    control_schema: str = Field(
+        default="syncer", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The schema of its tables on that server."
+    )
+    lease_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life after which another process takes over; on that server only.",
+    )
+
+    @field_validator("control")
+    @classmethod
+    def _is_a_url(cls, control: SecretStr | None) -> SecretStr | None:
+        if control is None:
+            return None
+        from psycopg import ProgrammingError, conninfo  # It takes time to load, and few need it.
+
+        text = control.get_secret_value()
+        with contextlib.suppress(ProgrammingError):
+            # The library's own text quotes what it does not understand, which may be the password.
+            if re.match(r"postgres(ql)?://", text) and conninfo.conninfo_to_dict(text) is not None:
+                return control
+        raise ValueError(
+            "is not the URL of a PostgreSQL server; write postgresql://USER:PASSWORD@HOST/NAME, with signs as % and @ "
+            "in a password written as %25 and %40"
+        )
+
+
+class LocalState(_Controlled):
     """`[state]`: what each destination last accepted, on this machine's disk."""
 
     type: Literal["local"] = Field(default="local", description="Where the state is kept: local.")
     path: FilePath = Field(default=Path("state"), description="The folder of the state.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _is_local(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("type") == "bigquery":
-            raise ValueError(
-                'this version keeps its state on the local disk and not in BigQuery; write type = "local" with a path'
-            )
-        return data
+
+class DatasetState(_Controlled):
+    """`[state]` with `type = "bigquery"`: the values as tables beside the scores, compared by one query there."""
+
+    type: Literal["bigquery"] = Field(description="Where the state is kept: local or bigquery.")
+    dataset: str = Field(
+        pattern=r"^([a-z][a-z0-9:.-]*\.)?[A-Za-z0-9_]+$",
+        description='The dataset, as "syncer_state" or "PROJECT.DATASET"; it is made where the source is.',
+    )
+    path: FilePath = Field(
+        default=Path("state"), description="A folder for the control store, and for copies that may be lost."
+    )
 
 
 class Service(_Strict):
@@ -249,13 +291,19 @@ class DeliveredLog(_Strict):
         return text
 
 
+def _with_type_of_state(value: Any) -> Any:
+    return {"type": "local", **value} if isinstance(value, dict) else value
+
+
 class ConfigFile(_Strict):
     """The config as it is written; what a destination takes is its adapter's own business."""
 
     source: Annotated[DuckDBSource | BigQuerySource, Field(discriminator="type")] = Field(
         description="Where the scores come from."
     )
-    state: LocalState = Field(default_factory=LocalState, description="What was accepted last.")
+    state: Annotated[
+        Annotated[LocalState | DatasetState, Field(discriminator="type")], BeforeValidator(_with_type_of_state)
+    ] = Field(default_factory=LocalState, description="What was accepted last.")
     destinations: dict[str, dict[str, Any]] = Field(description="The accounts to sync to, by name.")
     schedule: Schedule = Field(default_factory=Schedule, description="When syncs run that do not say it themselves.")
     brakes: Brakes = Field(default_factory=Brakes, description="Limits that hold a plan before anything is sent.")
@@ -272,6 +320,13 @@ class ConfigFile(_Strict):
         if not destinations:
             raise ValueError("is empty; write a section as [destinations.salesforce]")
         return destinations
+
+    @field_validator("state")
+    @classmethod
+    def _state(cls, state: LocalState | DatasetState, info: ValidationInfo) -> LocalState | DatasetState:
+        if isinstance(state, DatasetState) and isinstance(info.data.get("source"), DuckDBSource):
+            raise ValueError('has type = "bigquery", and the source is no BigQuery; write type = "local" with a path')
+        return state
 
     @field_validator("delivered")
     @classmethod

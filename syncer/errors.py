@@ -7,7 +7,10 @@ SyncerError
 ├── ServiceUnavailable      this run tried and tried; the records wait for the next run
 ├── Stopping                this process was asked to stop; nothing new starts
 ├── SyncBusy                another process runs this sync
+├── NotDue                  another process has run this sync meanwhile, and that will do
 └── StateDamaged            the state cannot be trusted; a person looks
+    ├── StateUnreachable    the server of the control store does not answer; the next run asks again
+    └── LeaseLost           another process holds the sync now; this one may not write any more
 
 A refused record is none of these: it is an `Outcome`.
 """
@@ -79,5 +82,18 @@ class SyncBusy(SyncerError):
     """Another process runs this sync; the sentence says who and since when."""
 
 
+class NotDue(SyncerError):
+    """Another process has run this sync since the run was planned, so there is no need of another one yet."""
+
+
 class StateDamaged(SyncerError):
     """A file of the state is damaged, missing, or of a newer version than this program knows."""
+
+
+class StateUnreachable(StateDamaged):
+    """The server that has the control store did not answer, or cut the connection. What was to be written counts as not
+    written, so nothing leaves."""
+
+
+class LeaseLost(StateDamaged):
+    """This process was silent for so long that another one may hold its sync; the sentence says who does."""

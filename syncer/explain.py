@@ -92,7 +92,7 @@ def _remembered(engine: Engine, sync: Sync, key: str) -> Life:
 
     def look() -> Life:
         told = Life(sync, key)
-        control = Control.look(engine.config.state.path)
+        control = Control.look(engine.config.state)
         if control is None:
             return told
         with contextlib.closing(control):

@@ -26,8 +26,8 @@ def forget(engine: Engine, sync: str, keys: Sequence[str]) -> int:
 
     Raises SyncBusy when the sync runs just now. A whole sync can be forgotten even when its files are damaged.
     """
-    state, control = engine.state(sync), engine.control()
-    with state.exclusively():
+    state = engine.state(sync)
+    with engine.control().exclusively(sync) as control:
         return _forget(engine, state, control, keys)
 
 
@@ -37,8 +37,8 @@ def erase(engine: Engine, sync: str, keys: Sequence[str]) -> Erased:
     What was garbage already, and what is by this, is deleted at once: whoever reads it just now looks again. It can be
     repeated when it was interrupted. Raises what `forget` does.
     """
-    state, control = engine.state(sync), engine.control()
-    with state.exclusively():
+    state = engine.state(sync)
+    with engine.control().exclusively(sync) as control:
         records = _forget(engine, state, control, keys)
         if keys:
             entries = history.without(state, control, keys)
@@ -46,6 +46,7 @@ def erase(engine: Engine, sync: str, keys: Sequence[str]) -> Erased:
             parts = control.history(sync)
             entries = sum(part.rows for part in parts)
             control.rewrite_history(sync, [part.file for part in parts], None)
+        state.compact(control)
         state.clean(control, garbage_seconds=0.0)
         control.scrub()
         return Erased(records, entries)
@@ -54,6 +55,7 @@ def erase(engine: Engine, sync: str, keys: Sequence[str]) -> Erased:
 def _forget(engine: Engine, state: State, control: Control, keys: Sequence[str]) -> int:
     """The caller holds the sync. The history has everything before anything is dropped."""
     sync = state.sync
+    state.make()
     control.recover(sync)
     mapped = next((one for one in engine.config.syncs if one.name == sync), None)
     is_noted = mapped is None or engine.note(state, control, mapped)

@@ -150,6 +150,7 @@ def _written(
     if not rows:
         path.unlink()
         return None
+    state.keep(path)
     times = [batch.at for batch in plan.batches]
     return HistoryPart(path.name, rows, min(times), max(times), layout)
 
@@ -297,7 +298,9 @@ def _rewrite(state: State, control: Control, sync: str, parts: Sequence[HistoryP
         rows = write_parquet(connection, query, path, facts, PACKED)
         span = f"SELECT epoch(min(answered_at)), epoch(max(answered_at)) FROM read_parquet({sql.literal(str(path))})"
         oldest, newest = connection.execute(span).fetchall()[0]
-    if not rows:
+    if rows:
+        state.keep(path)
+    else:
         path.unlink()
     part = HistoryPart(path.name, rows, oldest, newest, parts[0].layout) if rows else None
     control.rewrite_history(sync, [one.file for one in parts], part)
@@ -361,7 +364,7 @@ def _text(fields: Mapping[int, Kept], identity: str) -> str:
 def _layouts(state: State, parts: Iterable[HistoryPart]) -> list[Layout]:
     files: dict[str, list[Path]] = {}
     for part in parts:
-        files.setdefault(part.layout, []).append(state.folder / part.file)
+        files.setdefault(part.layout, []).append(state.here(part.file))
     found = []
     for text, paths in files.items():
         facts = json.loads(text)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+import duckdb
 
 from syncer.shifts import Stock
+from syncer.source import Reading
+
+if TYPE_CHECKING:
+    from syncer.state import Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,17 @@ class Narrowed(Protocol):
     so does every row that cannot go out, and everything that a plan of the state names.
     """
 
-    stock: Stock
-    """What the state holds in sum, without its plans."""
+    def stock(self, connection: duckdb.DuckDBPyConnection) -> Stock:
+        """What the state holds in sum, without its plans, for a comparison in this connection."""
 
     def finish(self) -> Totals:
         """Once the batches have been taken: the rows of the state that may differ are in the base of the inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The rows for one comparison, which is closed by closing the reading, and what it needs to know of the state."""
+
+    reading: Reading
+    inputs: Inputs
+    narrowed: Narrowed | None = None

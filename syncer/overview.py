@@ -16,7 +16,7 @@ from syncer.state import State, look_again
 
 def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
     """The document of `status --json`. Raises StateDamaged when the control store cannot be read."""
-    control = Control.look(engine.config.state.path)
+    control = Control.look(engine.config.state)
     try:
         return {"syncs": [_one(engine, sync, control) for sync in syncs]}
     finally:
@@ -32,8 +32,9 @@ def _one(engine: Engine, sync: Sync, control: Control | None) -> dict[str, Any]:
         # A warehouse out of reach is `check`'s and the next run's business; what is remembered can still be shown.
         modified = None
     count, damage = _known(state, control, len(sync.match))
+    holder = control.holder(sync.name) if control else None
     document = documents.status(
-        sync, control, known=count, holder=state.holder(), next_run=_next_run(engine, sync, control), modified=modified
+        sync, control, known=count, holder=holder, next_run=_next_run(engine, sync, control), modified=modified
     )
     if damage is None:
         return document | {"error": None}

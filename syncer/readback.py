@@ -103,9 +103,12 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
     Stopping; the state is then as it was.
     """
     sync, destination = prepared.sync, prepared.destination
-    state, control = engine.state(sync.name), engine.control()
+    state = engine.state(sync.name)
     adopted = Adopted(sync)
-    with state.exclusively(), _journal(engine, control, sync, "adopt", destination) as run_id:
+    with (
+        engine.control().exclusively(sync.name) as control,
+        _journal(engine, control, sync, "adopt", destination) as run_id,
+    ):
         state.clean(control)
         engine.note(state, control, sync)
         standing = control.standing(sync.name)
@@ -120,6 +123,7 @@ def adopt(engine: Engine, prepared: Prepared) -> Adopted:
             fresh = state.fresh("plan")
             adopted.found = write_parquet(connection, _as_adopted(plan, slots), fresh, _facts(sync, slots))
         file.unlink(missing_ok=True)
+        state.keep(fresh)
         if has_moved:
             control.forget(sync.name)
         _take_over(control, sync, run_id, fresh.name, adopted.found)
@@ -135,9 +139,12 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
     `on_drift = "theirs"` is told and left. Nothing is sent. Raises what `adopt` raises.
     """
     sync, destination = prepared.sync, prepared.destination
-    state, control = engine.state(sync.name), engine.control()
+    state = engine.state(sync.name)
     verified = Verified(sync)
-    with state.exclusively(), _journal(engine, control, sync, "verify", destination) as run_id:
+    with (
+        engine.control().exclusively(sync.name) as control,
+        _journal(engine, control, sync, "verify", destination) as run_id,
+    ):
         state.clean(control)
         standing = control.standing(sync.name)
         inputs = state.opened(engine.inputs(state, control, standing))
@@ -153,6 +160,7 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
                 fresh = state.fresh("plan")
                 query = _as_repaired(sync, slots, retired)
                 verified.repaired = write_parquet(connection, query, fresh, _facts(sync, [*slots, *retired]))
+                state.keep(fresh)
                 _take_over(control, sync, run_id, fresh.name, verified.repaired)
         engine.fold(state, control, prepared)
         verified.requests = destination.transport.requests

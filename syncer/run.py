@@ -27,14 +27,16 @@ from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import delivered_log, not_logged
 from syncer.delivery import Batch, Delivered, Delivery, estimate
 from syncer.destination import Destination, Limits
-from syncer.errors import Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
+from syncer.errors import NotDue, Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
 from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync, seconds_of
+from syncer.narrowed import Read
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
 from syncer.source import Source
 from syncer.state import Inputs, State, look_again
+from syncer.states import states_of
 from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
@@ -71,6 +73,10 @@ class Options:
     """Who started the run, for the journal."""
     planner: Planner | None = None
     """Makes another plan than the one from the source."""
+    is_due: Callable[[Control], bool] | None = None
+    """Asked when the sync is held: whether nobody else has done meanwhile what the run is for."""
+    modified: str | None = None
+    """When the source had changed, for a run that was started by that; for the journal."""
 
 
 @dataclass(slots=True)
@@ -119,6 +125,7 @@ class Engine:
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
         self._delivered = delivered_log(config, source)
+        self._states = states_of(config, source)
         self._lock = threading.Lock()
 
     # --- what commands ask for -------------------------------------------------------------------------------
@@ -145,7 +152,7 @@ class Engine:
 
     def state(self, sync: str) -> State:
         """Where a sync's values lie; opens nothing."""
-        return State(self.config.state.path, sync)
+        return self._states(sync)
 
     def now(self) -> float:
         """Seconds since 1970, by this engine's clock."""
@@ -200,28 +207,30 @@ class Engine:
             raise UserError(dict.fromkeys(problems))
         return prepared
 
-    def refused(self, sync: Sync, error: SyncerError, trigger: str) -> None:
+    def refused(
+        self, sync: Sync, error: SyncerError, trigger: str, is_due: Callable[[Control], bool] | None = None
+    ) -> None:
         """Write a run that could not begin into the journal as a failed one, so that `status` tells of it.
 
         Raises nothing: where the state cannot be written, or another process has the sync, the error that is on its
         way is all there is to tell.
         """
-        if isinstance(error, SyncBusy | Stopping):
+        if isinstance(error, SyncBusy | NotDue | Stopping):
             return
-        with contextlib.suppress(SyncBusy, StateDamaged):
-            control = self.control()
-            with self.state(sync.name).exclusively():
-                control.recover(sync.name)
-                run_id = control.begin_run(sync.name, identity_text(sync), trigger)
-                counts = Delivered(planned=0).counts
-                control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
+        with contextlib.suppress(SyncBusy, StateDamaged), self.control().exclusively(sync.name) as control:
+            if is_due and not is_due(control):
+                return
+            control.recover(sync.name)
+            run_id = control.begin_run(sync.name, identity_text(sync), trigger)
+            counts = Delivered(planned=0).counts
+            control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
 
     @contextlib.contextmanager
     def diff(self, prepared: Prepared, only: Sequence[str] = ()) -> Iterator[Plan]:
         """The plan, judged; nothing is sent and no state moves. Its file lives as long as the context."""
         with temporary_folder("syncer-") as folder:
             plan = self._look(prepared, folder, only)
-            control = Control.look(self.config.state.path)
+            control = Control.look(self.config.state)
             try:
                 plan.holds = self._judge(plan)
                 plan.holds += self._waits(plan, control)[0]
@@ -234,16 +243,18 @@ class Engine:
     def run(
         self, prepared: Prepared, options: Options | None = None, progress: Callable[[int], None] | None = None
     ) -> Report:
-        """One whole run. Raises SyncBusy, StateDamaged and Stopping when it could not begin; everything else is in the
-        report."""
+        """One whole run. Raises SyncBusy, NotDue, StateDamaged and Stopping when it could not begin; everything else is
+        in the report."""
         if self.stop.is_set():
             raise Stopping
         options = options or Options()
         sync = prepared.sync
         started = time.monotonic()
         state = self.state(sync.name)
-        control = self.control()
-        with state.exclusively():
+        with self.control().exclusively(sync.name) as control:
+            if options.is_due and not options.is_due(control):
+                raise NotDue(f"{sync.name} was run by another process meanwhile.")
+            prepared.destination.transport.confirm_first(control.confirm)
             control.recover(sync.name)
             state.clean(control)
             self.note(state, control, sync)
@@ -273,9 +284,7 @@ class Engine:
         """The control store, opened for writing, once per process."""
         with self._lock:
             if self._control is None:
-                self._control = Control.open(
-                    self.config.state.path, self.config.delivery.retry_delays_seconds, self._clock
-                )
+                self._control = Control.open(self.config.state, self.config.delivery.retry_delays_seconds, self._clock)
             return self._control
 
     def close(self) -> None:
@@ -301,13 +310,17 @@ class Engine:
         standing = control.register(sync.name, identity_text(sync), [one.name for one in sync.compared])
         assert standing.sync_id is not None  # noqa: S101 - a registered sync has a number
         sync_id = standing.sync_id
-        if self._take_up(prepared, state, control, sync_id):
+        has_taken_up = self._take_up(prepared, state, control, sync_id)
+        if standing.plans:
+            # What a killed process could not take in any more.
+            self.fold(state, control, prepared)
+        if has_taken_up or standing.plans:
             standing = control.standing(sync.name)
         inputs = self.inputs(state, control, standing)
         if options.planner:
             plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
         else:
-            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only)
+            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only, state)
         canary = canary_of(control, sync, options.digest) if options.continues else None
         refuse_another(plan, canary, options.digest)
         judged = self.judge_alone(plan) if options.planner else self._judge(plan)
@@ -326,6 +339,7 @@ class Engine:
         if not (options.only or options.planner) and plan.gone != inputs.gone:
             # A run that was held saw a source that nobody trusts, so it does not count as one in which rows were gone.
             control.note_gone(sync_id, plan.gone)
+        state.keep(plan.file)
         plan_id = control.begin_plan(
             run_id, sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, report.released,
             approval=decided.approval.id if decided.approval else None, saved=options.saved,
@@ -385,18 +399,26 @@ class Engine:
 
     def everything(self, prepared: Prepared, standing: Standing, file: Path) -> Plan:
         """A plan as if nothing were known, with the slots of a standing: every usable row of the source is new."""
-        return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file, ())
+        return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file)
 
-    def _plan(self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str]) -> Plan:
-        """Read, map, compare."""
+    def _plan(
+        self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str] = (), state: State | None = None
+    ) -> Plan:
+        """Read, map, compare: with all rows of the source, or those that the state chooses."""
+        canon, limits = prepared.canon, prepared.limits
         with self.placed(prepared.sync):
-            reading = self.source.read(prepared.sync, prepared.sync.columns)
+            if state is None:
+                read = Read(self.source.read(prepared.sync, prepared.sync.columns), inputs)
+            else:
+                read = state.read(self.source, canon, limits, inputs, only)
+        reading = read.reading
         batches = pa.RecordBatchReader.from_batches(reading.batches.schema, self._until_stop(reading.batches))
         try:
             with self.placed(prepared.sync), calculator(file.parent) as connection:
                 plan = compare(
-                    connection, prepared.canon, prepared.limits, batches, inputs, file, only=only, now=self._clock()
-                )
+                    connection, canon, limits, batches, read.inputs, file,
+                    only=only, now=self._clock(), narrowed=read.narrowed,
+                )  # fmt: skip
         finally:
             reading.close()
         plan.bytes_read, plan.price = reading.bytes_read, reading.price
@@ -415,11 +437,11 @@ class Engine:
         state = self.state(prepared.sync.name)
 
         def look() -> Plan:
-            control = Control.look(self.config.state.path)
+            control = Control.look(self.config.state)
             try:
                 standing = control.standing(prepared.sync.name) if control else EMPTY
                 inputs = self.inputs(state, control, standing)
-                return self._plan(prepared, inputs, folder / "plan.parquet", only)
+                return self._plan(prepared, inputs, folder / "plan.parquet", only, state)
             finally:
                 if control:
                     control.close()
@@ -445,7 +467,7 @@ class Engine:
 
     def _moved(self, sync: Sync) -> list[Problem]:
         """A sync whose object, key or match is another one than its state was made with."""
-        control = Control.look(self.config.state.path)
+        control = Control.look(self.config.state)
         if control is None:
             return []
         try:
@@ -522,7 +544,15 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
 def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
     undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
-    return {"trigger": options.trigger, **undoes, "rows": plan.rows, "known": plan.known, "counts": plan.counts}
+    modified = {} if options.modified is None else {"modified": options.modified}
+    return {
+        "trigger": options.trigger,
+        **undoes,
+        **modified,
+        "rows": plan.rows,
+        "known": plan.known,
+        "counts": plan.counts,
+    }
 
 
 def _log_line(report: Report) -> None:

@@ -7,6 +7,8 @@ import hmac
 import logging
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import structlog
@@ -21,8 +23,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from syncer import __version__, documents, schedule
+from syncer.control import Control
 from syncer.delivery import STOP_SECONDS
-from syncer.errors import Stopping, SyncerError, UserError
+from syncer.errors import NotDue, Stopping, SyncBusy, SyncerError, UserError
 from syncer.logs import configure, place_of
 from syncer.mapping import Sync
 from syncer.overview import overview
@@ -32,6 +35,8 @@ from syncer.verdict import approve
 log = structlog.get_logger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+RUNS_LOOKED_AT = 50
+"""Among so many of the newest runs the last one of a schedule is looked for; commands may have run since."""
 START_SECONDS = 10.0
 """How long the HTTP side may take to listen."""
 
@@ -80,7 +85,7 @@ def scheduler_of(engine: Engine) -> BackgroundScheduler:
     for sync in syncs:
         plan = schedule.parse(sync.schedule) if sync.schedule else engine.config.schedule
         scheduler.add_job(
-            Job(engine, sync, plan),
+            Job(engine, sync, plan, partial(_wake, scheduler, sync.name)),
             trigger=schedule.trigger(plan),
             id=sync.name,
             name=sync.name,
@@ -96,36 +101,90 @@ def _first(plan: schedule.Schedule) -> datetime.datetime:
     return schedule.next_run(plan, now) if plan.cron else now
 
 
-class Job:
-    """One sync as the scheduler calls it. Nothing that goes wrong in one run ends the daemon."""
+def _wake(scheduler: BackgroundScheduler, sync: str, moment: datetime.datetime) -> None:
+    """Let the next start of a sync be at that moment; those after it follow the schedule again."""
+    scheduler.modify_job(sync, next_run_time=moment)
 
-    def __init__(self, engine: Engine, sync: Sync, plan: schedule.Schedule) -> None:
+
+class Job:
+    """One sync as the scheduler calls it. Nothing that goes wrong in one run ends the daemon.
+
+    Where other processes share the control store, one of them runs the sync and the others stand by: who comes second
+    looks again when a lease can have run out, and who finds that the others did what it woke up for lets it be.
+    """
+
+    def __init__(
+        self, engine: Engine, sync: Sync, plan: schedule.Schedule, wake: Callable[[datetime.datetime], None]
+    ) -> None:
         self._engine = engine
         self._sync = sync
         self._plan = plan
+        self._wake = wake
+        self._is_shared = engine.config.state.control is not None
         self._seen: datetime.datetime | None = None
+        self._own: int | None = None
+        """The last run of this process."""
+        self._waits_for = ""
 
     def __call__(self) -> None:
         """Run, unless the process is stopping, or the source has not changed since everything of it went out."""
         if self._engine.stop.is_set():
             return
+        modified: datetime.datetime | None = None
+        is_due = (lambda control: self._is_due(control, modified)) if self._is_shared else None
         try:
             with self._engine.placed(self._sync):
                 modified = self._engine.source.modified(self._sync) if self._plan.when else None
             if modified is not None and modified == self._seen:
                 return
-            report = self._engine.run(self._engine.prepare(self._sync), Options(trigger="schedule"))
+            told = None if modified is None else modified.isoformat()
+            options = Options(trigger="schedule", is_due=is_due, modified=told)
+            report = self._engine.run(self._engine.prepare(self._sync), options)
             is_whole = report.result == "done" and not report.delivered.deferred and not report.delivered.unsent
-            self._seen = modified if is_whole else None
+            self._own, self._seen, self._waits_for = report.run, modified if is_whole else None, ""
         except Stopping:
             return
+        except NotDue:
+            self._waits_for = ""
+            log.info("left_to_another", sync=self._sync.name)
         except SyncerError as error:
-            self._engine.refused(self._sync, error, "schedule")
+            if self._is_shared and isinstance(error, SyncBusy):
+                self._stand_by(error)
+                return
+            self._engine.refused(self._sync, error, "schedule", is_due)
             log.error("run_failed", sync=self._sync.name, error=str(error))  # noqa: TRY400 - no traceback: not our fault
         except Exception as error:  # noqa: BLE001 - the daemon outlives a fault in one sync
             # The fault's place is told; its text may hold data.
             fault = f"Syncer's fault: {type(error).__name__} in {place_of(error)}."
             log.error("run_failed", sync=self._sync.name, error=fault)  # noqa: TRY400 - as above
+
+    def _is_due(self, control: Control, modified: datetime.datetime | None) -> bool:
+        """Whether no other process has done what this one woke up for. The sync is held, so nobody does it just now."""
+        runs = control.runs(self._sync.name, RUNS_LOOKED_AT)
+        newest = next((run for run in runs if run.facts.get("trigger") == "schedule"), None)
+        if newest is None or newest.id == self._own or newest.result == "running":
+            # A run that goes on while nobody holds the sync was ended with its process.
+            return True
+        if modified is not None and newest.facts.get("modified") != modified.isoformat():
+            return True
+        if modified is not None and newest.result == "done" and not newest.deferred and not newest.unsent:
+            self._seen = modified
+            return False
+        started = datetime.datetime.fromtimestamp(newest.started, datetime.UTC)
+        due = schedule.next_run(self._plan, started)
+        if due <= datetime.datetime.now(datetime.UTC):
+            return True
+        # A span counts from the last run, whoever ran; a cron wakes everybody at the same moments anyway.
+        self._wake(due)
+        return False
+
+    def _stand_by(self, error: SyncBusy) -> None:
+        """Another process runs the sync. Should it die, its lease runs out, and somebody has to be there then."""
+        if str(error) != self._waits_for:
+            log.info("standing_by", sync=self._sync.name, reason=str(error))
+            self._waits_for = str(error)
+        now = datetime.datetime.now(datetime.UTC)
+        self._wake(now + datetime.timedelta(seconds=self._engine.config.state.lease_seconds))
 
 
 # --- HTTP ------------------------------------------------------------------------------------------------------------

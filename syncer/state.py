@@ -12,12 +12,10 @@ A field whose fate is unknown carries a doubt bit and differs by definition.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +26,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syncer import sql
-from syncer.canonical import FAMILY
+from syncer.canonical import FAMILY, Canon
 from syncer.control import Code, Control, Parked, PlanFile, Standing
-from syncer.errors import StateDamaged, SyncBusy
+from syncer.control.locks import folder_name
+from syncer.destination import Limits
+from syncer.errors import StateDamaged
 from syncer.mapping import Sync
-from syncer.plan import FORMAT, Plan, Slot
+from syncer.narrowed import Read
+from syncer.plan import FORMAT, NEW, Plan, Slot
 from syncer.relations import is_relation, united
+from syncer.source import Source
 
 Found = TypeVar("Found")
 
@@ -67,6 +69,8 @@ class StateFile:
     before: frozenset[int]
     """Slots of which it has the values before too: those that were mapped when a plan was made."""
     rows: int
+    has_foreign: bool = False
+    """Whether it says itself which of its values are of another family than today's slots, in a column `_foreign`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,77 +91,42 @@ class Inputs:
 
 
 class State:
-    """Where one sync's values lie: here, in files on this disk. Reading needs no lock; writing needs `exclusively`."""
+    """Where one sync's values lie: here, in files on this disk. Reading needs no lock; whoever writes holds the sync,
+    see `Control.exclusively`."""
 
     def __init__(self, folder: Path, sync: str) -> None:
         self.sync = sync
-        # A sync's name may hold anything; a folder's name may not.
-        self.folder = folder / urllib.parse.quote(sync, safe="")
+        self.folder = folder / folder_name(sync)
 
-    @contextlib.contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Hold the sync for this process; the kernel lets go when the process dies, however it dies.
-
-        Raises SyncBusy, with who holds it since when, and StateDamaged when the folder cannot be written.
-        """
+    def make(self) -> None:
+        """Make the folder where there is none. Raises StateDamaged."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StateDamaged(f"The state folder {self.folder} cannot be written: {error.strerror}.") from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-                raise SyncBusy(f"{self.sync} is being run by {holder}. Run it again when that has finished.") from None
-            self._sign(handle)
-            yield
-        finally:
-            os.close(handle)
-
-    def _sign(self, handle: int) -> None:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        text = f"process {os.getpid()} since {since}".encode()
-        try:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, text, 0)
-        except OSError as error:
-            raise StateDamaged(
-                f"The state folder {self.folder} cannot be written ({error.strerror}); is the disk full? "
-                "Nothing was sent."
-            ) from None
-
-    def holder(self) -> str | None:
-        """Who runs this sync just now; None when nobody does."""
-        try:
-            handle = os.open(self.folder / "lock", os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-        else:
-            return None
-        finally:
-            os.close(handle)
 
     def clean(self, control: Control, garbage_seconds: float = GARBAGE_SECONDS) -> None:
         """Delete what a killed process left half written, and garbage of that age, which no reader can still need."""
+        self.make()
+        # What is there is listed first: a file of a process that has taken the sync over meanwhile is not among it.
+        files = list(self.folder.glob("*.parquet*"))
         known = control.referenced(self.sync)
-        for file in self.folder.glob("*.parquet*"):
+        for file in files:
             if file.name not in known:
                 file.unlink(missing_ok=True)
+        self.sweep()
+        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
+        for name in old:
+            (self.folder / name).unlink(missing_ok=True)
+        control.collected(old)
+
+    def sweep(self) -> None:
+        """Delete what a killed process had put aside."""
         for left in [*self.folder.glob("spool-*"), *self.folder.glob("duckdb_temp*")]:
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
-        for name in old:
-            (self.folder / name).unlink(missing_ok=True)
-        control.collected(old)
 
     def fresh(self, stem: str) -> Path:
         """A name for a new file that nobody has used; it is not made yet."""
@@ -209,6 +178,20 @@ class State:
 
     def keep(self, path: Path) -> None:
         """Make a file durable before its name is of any use. On this disk it is already, since it was written."""
+
+    def read(self, source: Source, canon: Canon, limits: Limits, inputs: Inputs, only: Sequence[str]) -> Read:
+        """The source's rows, all of them or those that may differ (of some keys only, if it likes), for a comparison.
+
+        Raises what `Source.read` raises.
+        """
+        return Read(source.read(canon.sync, canon.sync.columns), inputs)
+
+    def here(self, name: str) -> Path:
+        """Where a file of the state can be read."""
+        return self.folder / name
+
+    def compact(self, control: Control) -> None:
+        """Leave no value behind that was forgotten. Here a fold has written everything anew."""
 
     def opened(self, inputs: Inputs, keys: Sequence[str] | None = None) -> Inputs:
         """The same, with a base whose rows can be read: those of these keys at least."""
@@ -373,6 +356,8 @@ class Relation:
             else:
                 values.append(f"NULL::{slot.sql_type} AS {sql.name(slot.column)}")
                 foreign.append(f"CASE WHEN p.{sql.name(column)} IS NOT NULL THEN {slot.bit}::BIGINT ELSE 0 END")
+        if file.has_foreign:
+            foreign.append("p._foreign")
         bits = [f"({sent}) AS _sent", f"({doubt}) AS _doubt", f"({' | '.join(foreign) or '0::BIGINT'}) AS _foreign"]
         return ", ".join([*listed, *bits, *values])
 
@@ -390,6 +375,7 @@ class Relation:
             )
             parts.append(
                 f"SELECT {columns}, {number} AS _plan, (p._op = 3 AND c.code = {Code.ACCEPTED}) AS _gone, "
+                f"p._op = {NEW} AS _is_new, "
                 f"-1 - ({number}::BIGINT << 40) - p.file_row_number AS _rid "
                 f"FROM read_parquet({sql.literal(str(file.path))}, file_row_number = true) AS p "
                 f"JOIN codes_{number} AS c ON c.position = p.file_row_number "

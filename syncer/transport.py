@@ -173,6 +173,7 @@ class Transport(HTTPAdapter):
         self._main: Transport = self
         """The one that counts requests, for a door beside it too."""
         self._doors: dict[str, Transport] = {}
+        self._confirm: Callable[[], None] = lambda: None
         self._title = title
         self._stop = stop
         self._timeout = timeout
@@ -184,6 +185,10 @@ class Transport(HTTPAdapter):
         self.statuses: Counter[int] = Counter()
         self._doubts = threading.local()
         self._answers = threading.local()
+
+    def confirm_first(self, confirm: Callable[[], None]) -> None:
+        """Call this before each request, repeats too; what it raises is raised instead of sending."""
+        self._confirm = confirm
 
     def door(self, account: str, pace: Pace) -> Transport:
         """A way to another service of the same destination that has a pace and a breaker of its own (an API for
@@ -263,6 +268,7 @@ class Transport(HTTPAdapter):
 
         def attempt() -> requests.Response:
             nonlocal doubt
+            self._main._confirm()
             try:
                 self._gate.pass_through(self._stop)
             except Stopping:

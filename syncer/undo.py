@@ -109,7 +109,7 @@ class Undoing:
 
 def undoable(engine: Engine, run_id: int) -> Run:
     """The run of a number, when it sent anything. Raises UserError, and StateDamaged."""
-    control = Control.look(engine.config.state.path)
+    control = Control.look(engine.config.state)
     found = None
     if control is not None:
         with contextlib.closing(control):
@@ -128,7 +128,7 @@ def looked_at(engine: Engine, prepared: Prepared, undoing: Undoing) -> Iterator[
     with temporary_folder("syncer-") as folder:
 
         def look() -> Plan:
-            control = Control.look(engine.config.state.path)
+            control = Control.look(engine.config.state)
             if control is None:
                 raise UserError(f"The journal has no run {undoing.undoes}.")
             with contextlib.closing(control):

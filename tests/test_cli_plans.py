@@ -198,7 +198,7 @@ def test_a_plan_waits_for_approval_and_passes_once(careful: Town) -> None:
     assert (run, "customerio.people", "ada") == (word["run"], word["sync"], word["by"])
     assert ("done", ROWS, ["approval"]) == (sent["result"], sent["accepted"], sent["released"])
     assert [] == careful("diff", "customerio", "--json").sync["holds"]
-    control = Control.look(careful.state)
+    control = Control.look(careful.kept)
     assert control is not None
     assert control.approval("customerio.people", word["plan"], 1e9) is None
     control.close()

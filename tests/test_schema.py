@@ -44,6 +44,7 @@ BEYOND_A_SCHEMA = {
     "rescore_rate_without_a_version", "grace_where_rows_are_kept",
     "history_kept_for_a_colour", "delivered_without_history", "delivered_table_without_a_name",
     "delivered_table_of_three_parts_in_duckdb", "delivered_table_without_a_dataset",
+    "control_that_is_no_url", "control_that_cannot_be_read",
 }  # fmt: skip
 
 

@@ -28,7 +28,6 @@ from syncer.errors import SyncBusy, UserError
 from syncer.run import Engine
 from syncer.service import http_of, port_of, scheduler_of
 from syncer.sources import source_of
-from syncer.state import State
 from tests.crash.standins import SlowCustomerio
 from tests.workplace import Process, Workplace, until
 
@@ -397,7 +396,7 @@ def test_a_refusal_waits_for_nobody(town: Town) -> None:
     town.warehouse.unlink()
     engine = town.engine()
     (sync,) = engine.config.choose(["customerio.people"])
-    with State(engine.config.state.path, sync.name).exclusively():
+    with engine.control().exclusively(sync.name):
         engine.refused(sync, UserError("no"), "command")
     engine.refused(sync, SyncBusy("busy"), "command")
     assert [] == town.results("customerio.people")

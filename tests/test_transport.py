@@ -57,6 +57,10 @@ class Patience(threading.Event):
         return self.is_set()
 
 
+class Gone(Exception):
+    """Whatever says that nothing may be sent any more."""
+
+
 @pytest.fixture
 def echo() -> Iterator[Echo]:
     standin = Echo()
@@ -506,3 +510,24 @@ def test_nothing_of_a_request_is_told(
     told += "".join(record.getMessage() for record in caplog.records if not record.name.startswith("urllib3"))
 
     assert [] == [canary for canary in (SECRET, VALUE) if canary in told]
+
+
+def test_whoever_may_not_send_any_more_sends_nothing(echo: Echo) -> None:
+    """What has to be confirmed first is asked before each request, a repeat and one through another door too."""
+    asked: list[int] = []
+
+    def confirm() -> None:
+        asked.append(len(asked))
+        if len(asked) > 2:
+            raise Gone
+
+    transport = transport_to()
+    transport.confirm_first(confirm)
+    assert 200 == post(transport, echo.url).status_code
+    echo.trouble("status", times=None, answer=Answer(503, {}))
+    with pytest.raises(Gone):
+        post(transport, echo.url)
+    with pytest.raises(Gone):
+        post(transport.door("reading", PLENTY), echo.url)
+
+    assert ([0, 1, 2, 3], 2) == (asked, echo.count)

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import psycopg
 
+from syncer.config_file import DatasetState, LocalState
 from syncer.control import Control, Run
+from tests.sources.bigquery_here import BigQueryHere
 
 PROJECT = Path(__file__).resolve().parents[1]
+DATASET = "syncer_state"
+LEASE_SECONDS = 3.0
 NO_BRAKES = """
 [brakes]
 changed_max = 1.0
@@ -54,10 +60,20 @@ class Result:
 class Workplace:
     """One user's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, control: str | None = None, there: BigQueryHere | None = None) -> None:
+        """`control` is the URL of a server for the control store; its leases are short. With `there` the warehouse is
+        in BigQuery, as far as its table `people`, and the state beside it."""
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.state = folder / "state"
+        kept = {} if control is None else {"control": control, "lease_seconds": LEASE_SECONDS}
+        self.there = there
+        self.kept: LocalState | DatasetState = (
+            DatasetState.model_validate({"type": "bigquery", "dataset": DATASET, "path": str(self.state), **kept})
+            if there
+            else LocalState.model_validate({"path": str(self.state), **kept})
+        )
+        """The state's section of the config."""
         self.warehouse = folder / "warehouse.duckdb"
         self.started = 0
         self._env = {
@@ -66,21 +82,39 @@ class Workplace:
             "PYTHONPATH": str(PROJECT),
             "COLUMNS": "120",
         }
+        if control is not None:
+            self._env["SYNCER_CONTROL_URL"] = control
 
     def write(self, destinations: Mapping[str, str], mappings: Mapping[str, str], more: str = "") -> None:
         """The config with these `[destinations.NAME]` bodies, and a mapping file for each of `mappings`."""
         text = f'[source]\ntype = "duckdb"\npath = "{self.warehouse.name}"\n'
+        state = ""
+        if self.there is not None:
+            text = '[source]\ntype = "bigquery"\nproject = "acme"\nlocation = "EU"\n'
+            text += f'endpoint = "{self.there.rest.url}"\nstorage_endpoint = "{self.there.storage.url}"\n'
+            state = f'type = "bigquery"\ndataset = "{DATASET}"\n'
         text += "".join(f"\n[destinations.{name}]\n{body}\n" for name, body in destinations.items())
+        if self.kept.control is not None:
+            state += f'control = "env:SYNCER_CONTROL_URL"\nlease_seconds = {LEASE_SECONDS}\n'
+        text += f"\n[state]\n{state}" if state else ""
         (self.folder / "config.toml").write_text(text + more)
         (self.folder / "mappings").mkdir(exist_ok=True)
+        table = "people" if self.there is None else "activation.people"
         for name, body in mappings.items():
-            (self.folder / "mappings" / f"{name}.toml").write_text(f'destination = "{name}"\n\n{body}')
+            (self.folder / "mappings" / f"{name}.toml").write_text(
+                f'destination = "{name}"\n\n' + body.replace('source = "people"', f'source = "{table}"')
+            )
 
     def sql(self, *statements: str) -> None:
         """Change the warehouse."""
         with duckdb.connect(str(self.warehouse)) as connection:
             for statement in statements:
                 connection.execute(statement)
+            if self.there is not None:
+                table = connection.sql("SELECT * FROM people").to_arrow_table()
+                wide = {pa.int32(): pa.int64()}
+                fields = [one.with_type(wide.get(one.type, one.type)) for one in table.schema]
+                self.there.warehouse.put("activation.people", table.cast(pa.schema(fields)))
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What the warehouse answers."""
@@ -110,9 +144,25 @@ class Workplace:
     def _words(self, words: Sequence[str], prefix: Sequence[str]) -> list[str]:
         return [*prefix, sys.executable, "-m", "syncer", "--config", str(self.folder / "config.toml"), *words]
 
+    def holder(self, sync: str) -> str | None:
+        """Who runs a sync just now."""
+        control = Control.look(self.kept)
+        if control is None:
+            return None
+        try:
+            return control.holder(sync)
+        finally:
+            control.close()
+
+    def outlast(self, sync: str) -> None:
+        """What time would do, after a process was killed that held a sync: its lease has run out."""
+        if self.kept.control is not None:
+            with psycopg.connect(self.kept.control.get_secret_value(), autocommit=True) as db:
+                db.execute("UPDATE syncer.lease SET expires_at = '-infinity' WHERE sync = %s", [sync])
+
     def journal(self, sync: str) -> list[Run]:
         """Every run that the store names, newest first."""
-        control = Control.look(self.state)
+        control = Control.look(self.kept)
         if control is None:
             return []
         try:

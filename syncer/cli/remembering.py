@@ -54,13 +54,13 @@ def rejected(file: Path, name: str | None, is_retry: bool, keys: Sequence[str], 
         chosen = config.choose([name] if name else [])
         found = []
         if is_retry:
-            control = Control.open(config.state.path)
+            control = Control.open(config.state)
             with closing(control):
                 number = sum(control.retry(one.name, list(keys) or None) for one in chosen)
             if keys and not number:
                 raise UserError(f"None of {', '.join(keys)} is parked. `syncer rejected` lists the records that are.")
             click.echo(f"{counted(number, 'record')} will be tried again by the next run.", err=is_json)
-        looked = Control.look(config.state.path)
+        looked = Control.look(config.state)
         if looked:
             with closing(looked):
                 found = [

@@ -76,9 +76,15 @@ def check(file: Path, syncs: Sequence[str], offline: bool, is_json: bool) -> Non
 
 def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) -> list[Problem]:
     from syncer.canonical import with_types
-    from syncer.errors import Problem, SyncerError, UserError
+    from syncer.control import Control
+    from syncer.errors import Problem, StateDamaged, SyncerError, UserError
 
     problems: dict[Problem, None] = {}
+    wrong = Control.wrong(engine.config.state)
+    if wrong:
+        problems[engine.config.setting_problem("state.control", wrong)] = None
+    elif engine.config.state.control is not None:
+        checked.append("the control store")
     for sync in chosen:
         typed = sync
         try:
@@ -87,6 +93,9 @@ def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) ->
             checked.append(f"{sync.name}: source columns")
         except UserError as error:
             problems |= dict.fromkeys(error.problems)
+        except StateDamaged as error:
+            if not wrong:
+                problems[Problem("state", str(error))] = None
         destination = engine.destination(sync.destination)
         try:
             found = [engine.problem(sync, one) for one in destination.check(typed)]

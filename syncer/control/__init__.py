@@ -4,8 +4,12 @@ SQLite in WAL mode with synchronous=FULL, through apsw because it carries a SQLi
 3.51.2 can damage a WAL file when two connections checkpoint at the same instant. One connection per process
 writes, behind a lock; reading commands open the file read-only.
 
-`schema` holds the tables and their steps, `connection` opens the file and turns what SQLite says into sentences,
-`values` are what goes in and comes out, `noting` is what there is of the history, and `store` is the store itself.
+Or it is on a PostgreSQL server, under the same SQL, and then processes on several machines share it.
+
+`connection` is what the store asks of a database, and `sqlite` and `postgres` (with `server`) are the two that there
+are. `locks` and `leases` say which process runs which sync. `schema` holds the tables and their steps, `values` are
+what goes in and comes out, `noting` is what there is of the history, `waiting` what waits for somebody or for its time,
+and `store` is the store itself.
 """
 
 from __future__ import annotations

@@ -1,146 +1,105 @@
-"""The file of the control store: opened, locked, and heard when it complains."""
+"""What the control store asks of the database that it lies in: one set of SQL, one transaction at a time.
+
+The SQL is what SQLite and PostgreSQL both understand. Its parameters are `?`, in their order, or `?1`, `?2`, where
+one of them stands in two places.
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import apsw
-
-from syncer.control.schema import STEPS, migrate, refuse_newer
-from syncer.errors import StateDamaged
+from pydantic import SecretStr
 
 NAME = "control.db"
+"""The file of the store, in the folder of the state, where it is no server."""
 BUSY_SECONDS = 15
 """How long a writer waits for another process's commit."""
 
 Row = tuple[Any, ...]
 
 
-def rows(db: apsw.Connection, query: str, values: Sequence[Any] = ()) -> list[Row]:
-    """All rows of a query."""
-    return db.execute(query, tuple(values)).fetchall()
+class Where(Protocol):
+    """Where a control store is, as the config says it."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of the state."""
+
+    @property
+    def control(self) -> SecretStr | None:
+        """The URL of a PostgreSQL server; None for a file in the folder."""
+
+    @property
+    def control_schema(self) -> str:
+        """The schema of the store's tables there."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """After so long without a sign of life from a process, another one may take its syncs."""
 
 
-def row(db: apsw.Connection, query: str, values: Sequence[Any] = ()) -> Row | None:
+class Database(Protocol):
+    """A transaction that is open."""
+
+    def execute(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement; all rows that it returns."""
+
+    def executemany(self, query: str, values: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each of these."""
+
+
+class Fence(Protocol):
+    """What a holder of a sync shows at each write, so that one who lost it cannot write any more."""
+
+    def check(self, db: Database) -> None:
+        """Raises LeaseLost when somebody else holds the sync now; nobody takes it until the transaction ends."""
+
+    def confirm(self) -> None:
+        """Raises LeaseLost when somebody else may hold the sync now. Asks nobody, so it can be called at any time."""
+
+
+class Locks(Protocol):
+    """Which process runs which sync."""
+
+    def exclusively(self, sync: str) -> AbstractContextManager[Fence | None]:
+        """Hold a sync for this process. Raises SyncBusy, with who holds it since when, and StateDamaged."""
+
+    def holder(self, sync: str) -> str | None:
+        """Who runs a sync just now; None when nobody does."""
+
+
+class Connection(Protocol):
+    """One process's connection to its store; thread-safe, since one transaction waits for the other."""
+
+    @property
+    def locks(self) -> Locks:
+        """Which process runs which sync, as far as those know that use this store."""
+
+    def writing(self, fence: Fence | None = None) -> AbstractContextManager[Database]:
+        """A transaction that writes: whole and durable when the block has ended, and not at all when it raised.
+
+        No two of a store overlap. Raises StateDamaged when it cannot be, and LeaseLost what the fence says.
+        """
+
+    def reading(self) -> AbstractContextManager[Database]:
+        """A transaction that sees one moment of the store. Raises StateDamaged."""
+
+    def scrub(self) -> None:
+        """Leave nothing of deleted rows in any file of the store. Raises StateDamaged."""
+
+    def close(self) -> None:
+        """Let go of the store."""
+
+
+def row(db: Database, query: str, values: Sequence[Any] = ()) -> Row | None:
     """The first row of a query, if there is one."""
-    return db.execute(query, tuple(values)).fetchone()
+    return next(iter(db.execute(query, values)), None)
 
 
-def open_to_write(folder: Path) -> apsw.Connection:
-    """Open for writing; makes the folder and the file, and brings an older file to this version.
-
-    Raises StateDamaged when the file is damaged, gone, of a newer version, or cannot be written.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StateDamaged(
-            f"The state folder {folder} cannot be made: {error.strerror}. "
-            "Mend the folder, or write another `state.path`."
-        ) from None
-    file = folder / NAME
-    refuse_orphans(folder)
-    with sentences(file):
-        connection = apsw.Connection(str(file))
-        connection.set_busy_timeout(BUSY_SECONDS * 1000)
-        refuse_newer(file, int(connection.pragma("user_version")))
-        connection.pragma("journal_mode", "wal")
-        connection.pragma("synchronous", "full")
-        # Rows that are deleted may hold people's data, and what they held must not stay in the file.
-        connection.pragma("secure_delete", True)
-        file.chmod(0o600)
-        migrate(connection, file)
-        return connection
-
-
-def open_to_look(folder: Path) -> apsw.Connection | None:
-    """Open for reading; None where nothing was ever written. Raises StateDamaged as `open_to_write` does."""
-    file = folder / NAME
-    refuse_orphans(folder)
-    if not file.exists():
-        return None
-    with sentences(file):
-        connection, version = _looking(file)
-        refuse_newer(file, version)
-        if version < len(STEPS):
-            # An older file has to be migrated before it can be read; that takes the right to write, briefly.
-            connection.close()
-            open_to_write(folder).close()
-            connection, _ = _looking(file)
-        return connection
-
-
-def _looking(file: Path) -> tuple[apsw.Connection, int]:
-    """A read-only connection, and the version of the file."""
-    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
-    connection.set_busy_timeout(BUSY_SECONDS * 1000)
-    try:
-        return connection, int(connection.pragma("user_version"))
-    except (apsw.CantOpenError, apsw.ReadOnlyError):
-        connection.close()
-        if file.with_name(f"{file.name}-wal").exists():
-            raise
-    # In a folder that may only be read, SQLite cannot make the files with which readers and writers agree. When
-    # they are not there, nobody has the store open for writing, and it can be read as a file that does not change.
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    connection = apsw.Connection(f"{file.absolute().as_uri()}?immutable=1", flags=flags)
-    return connection, int(connection.pragma("user_version"))
-
-
-def scrub(connection: apsw.Connection, folder: Path) -> None:
-    """Leave nothing of deleted rows in any file of the store: free pages, the log of writes, copies of older versions.
-
-    Raises StateDamaged when another process is in the way.
-    """
-    file = folder / NAME
-    with sentences(file):
-        for copy in folder.glob(f"{NAME}.version-*"):
-            copy.unlink(missing_ok=True)
-        connection.execute("VACUUM")
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-
-
-def refuse_orphans(folder: Path) -> None:
-    """Raises StateDamaged when remembered values are there and the store that knows what they mean is not.
-
-    Going on would take every record for new, and throw the values away.
-    """
-    file = folder / NAME
-    is_there = file.exists() and file.stat().st_size > 0
-    if not is_there and next(folder.glob("*/*.parquet"), None):
-        raise StateDamaged(
-            f"{file} is {'empty' if file.exists() else 'missing'}, and the values that it tells about are there. "
-            f"Restore it from a backup; or delete {folder} to begin anew, which sends everything again."
-        )
-
-
-@contextlib.contextmanager
-def sentences(file: Path) -> Iterator[None]:
-    """Turn what SQLite says into sentences with a next step."""
-    try:
-        yield
-    except apsw.NotADBError:
-        raise StateDamaged(
-            f"{file} is not a control store. Restore it from a backup, or write another `state.path`."
-        ) from None
-    except apsw.CorruptError:
-        raise StateDamaged(f"{file} is damaged. Restore it from a backup; nothing was sent.") from None
-    except (apsw.FullError, apsw.IOError) as error:
-        raise StateDamaged(
-            f"{file} cannot be written ({error}); is the disk full? Nothing leaves before it can."
-        ) from None
-    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        raise StateDamaged(
-            f"{file} cannot be opened ({error}). Give this user the right to read and write it."
-        ) from None
-    except apsw.BusyError:
-        raise StateDamaged(
-            f"{file} has been busy for {BUSY_SECONDS} s: another process writes to it. Try again."
-        ) from None
-    except OSError as error:
-        raise StateDamaged(
-            f"{file} cannot be opened ({error.strerror}). Give this user the right to read and write it."
-        ) from None
+def number(db: Database, query: str, values: Sequence[Any] = ()) -> int:
+    """The only number that a query answers; 0 when it answers nothing."""
+    found = row(db, query, values)
+    return int(found[0]) if found else 0

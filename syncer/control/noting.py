@@ -7,26 +7,22 @@ noted twice.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from contextlib import AbstractContextManager
 
-import apsw
-
-from syncer.control.connection import row, rows, sentences
+from syncer.control.connection import Connection, Database, Fence, row
 from syncer.control.values import Append, Code, HistoryPart, Landed, Unnoted
 
 
 class Noting:
     """The history's part of the store, and the transactions that all of it uses."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._lock = threading.RLock()
+        self._fence: Fence | None = None
 
     def unnoted(self, sync: str) -> list[Unnoted]:
         """What the history does not have yet, plan by plan, the oldest first.
@@ -34,8 +30,7 @@ class Noting:
         A batch that a job may still tell of is left for later.
         """
         with self._reading() as db:
-            plans = rows(
-                db,
+            plans = db.execute(
                 "SELECT plan.id, run_id, file, plan.rows, sendable, identity, run.started, run.facts FROM plan "
                 "JOIN sync ON sync.id = plan.sync_id LEFT JOIN run ON run.id = run_id "
                 "WHERE sync.name = ? AND state = 'closed' ORDER BY plan.id",
@@ -68,7 +63,7 @@ class Noting:
                 "UPDATE batch SET is_noted = 1, answers = NULL WHERE plan_id = ? AND lo = ?",
                 [(plan.plan_id, batch.lo) for batch in plan.batches],
             )
-            found = rows(db, "SELECT codes FROM batch WHERE plan_id = ?", [plan.plan_id])
+            found = db.execute("SELECT codes FROM batch WHERE plan_id = ?", [plan.plan_id])
             if not any(codes is None or has_weight(codes) for (codes,) in found):
                 drop_plans(db, [plan.plan_id])
                 discard(db, [plan.file])
@@ -76,8 +71,7 @@ class Noting:
     def history(self, sync: str) -> list[HistoryPart]:
         """The files of a sync's history, the oldest first."""
         with self._reading() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 "SELECT file, history.rows, oldest, newest, layout FROM history JOIN sync ON sync.id = sync_id "
                 "WHERE sync.name = ? ORDER BY newest, file",
                 [sync],
@@ -123,32 +117,16 @@ class Noting:
 
     # --- transactions ------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[apsw.Connection]:
-        with self._lock, sentences(Path(self._connection.filename)):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if not self._connection.get_autocommit():
-                    self._connection.execute("ROLLBACK")
-                raise
+    def _writing(self) -> AbstractContextManager[Database]:
+        return self._connection.writing(self._fence)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[apsw.Connection]:
-        with self._lock, sentences(Path(self._connection.filename)):
-            self._connection.execute("BEGIN")
-            try:
-                yield self._connection
-            finally:
-                if not self._connection.get_autocommit():
-                    self._connection.execute("COMMIT")
+    def _reading(self) -> AbstractContextManager[Database]:
+        return self._connection.reading()
 
 
-def is_to_be_noted(db: apsw.Connection, plan_id: int) -> bool:
+def is_to_be_noted(db: Database, plan_id: int) -> bool:
     """Whether a plan has refusals that the history does not have yet. What was accepted keeps it anyway."""
-    found = rows(db, "SELECT codes FROM batch WHERE plan_id = ? AND codes IS NOT NULL AND NOT is_noted", [plan_id])
+    found = db.execute("SELECT codes FROM batch WHERE plan_id = ? AND codes IS NOT NULL AND is_noted = 0", [plan_id])
     return any(Code.REJECTED in codes for (codes,) in found)
 
 
@@ -157,24 +135,25 @@ def has_weight(codes: bytes | bytearray) -> bool:
     return Code.UNKNOWN in codes or Code.ACCEPTED in codes
 
 
-def drop_plans(db: apsw.Connection, plan_ids: Iterable[int]) -> None:
+def drop_plans(db: Database, plan_ids: Iterable[int]) -> None:
     """Forget plans and their batches."""
     doomed = [(plan_id,) for plan_id in plan_ids]
     db.executemany("DELETE FROM batch WHERE plan_id = ?", doomed)
     db.executemany("DELETE FROM plan WHERE id = ?", doomed)
 
 
-def discard(db: apsw.Connection, files: Iterable[str]) -> None:
+def discard(db: Database, files: Iterable[str]) -> None:
     """These files are garbage from now on; they are deleted when no reader can need them any more."""
     now = time.time()
-    db.executemany("INSERT OR IGNORE INTO garbage(file, since) VALUES (?, ?)", [(file, now) for file in files])
+    db.executemany(
+        "INSERT INTO garbage(file, since) VALUES (?, ?) ON CONFLICT DO NOTHING", [(file, now) for file in files]
+    )
 
 
-def _landed(db: apsw.Connection, plan_id: int, started: float) -> Iterator[Landed]:
-    for lo, codes, at, answers, job in rows(
-        db,
+def _landed(db: Database, plan_id: int, started: float) -> Iterator[Landed]:
+    for lo, codes, at, answers, job in db.execute(
         "SELECT lo, codes, settled_at, answers, job FROM batch "
-        "WHERE plan_id = ? AND codes IS NOT NULL AND NOT is_noted ORDER BY lo",
+        "WHERE plan_id = ? AND codes IS NOT NULL AND is_noted = 0 ORDER BY lo",
         [plan_id],
     ):
         if job is not None and Code.UNKNOWN in codes:
@@ -187,7 +166,7 @@ def _landed(db: apsw.Connection, plan_id: int, started: float) -> Iterator[Lande
             )
 
 
-def _insert(db: apsw.Connection, sync: str, part: HistoryPart) -> None:
+def _insert(db: Database, sync: str, part: HistoryPart) -> None:
     db.execute(
         "INSERT INTO history(file, sync_id, rows, oldest, newest, layout) "
         "SELECT ?, id, ?, ?, ?, ? FROM sync WHERE name = ?",

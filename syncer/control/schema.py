@@ -1,10 +1,8 @@
-"""The tables of the control store, and how an older file is brought to this version."""
+"""The tables of the control store, step by step from the first version to this one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import apsw
 
 from syncer.errors import StateDamaged
 
@@ -65,30 +63,26 @@ STEPS = (
     ALTER TABLE sync ADD COLUMN logging TEXT;     -- an append to it that was begun: JSON of its id and its last note
     """,
 )
-"""Each step takes the schema from one version to the next; the number of steps done is `user_version`."""
+"""Each step takes the schema from one version to the next, in the words of SQLite; the number of steps done is the
+format of a store."""
+
+SYNC_ID = "(SELECT id FROM sync WHERE name = ?)"
+"""In a query: the number of a sync by its name."""
 
 
-def refuse_newer(file: Path, version: int) -> None:
-    """Raises StateDamaged for a file that only a later version of this program understands."""
+def refuse_newer(store: str, version: int, otherwise: str) -> None:
+    """Raises StateDamaged for a store that only a later version of this program understands."""
     if version > len(STEPS):
         raise StateDamaged(
-            f"{file} was written by a newer Syncer (format {version}, this one knows {len(STEPS)}). "
-            "Use that version, or another `state.path`."
+            f"{store} was written by a newer Syncer (format {version}, this one knows {len(STEPS)}). "
+            f"Use that version, {otherwise}."
         )
 
 
-def migrate(connection: apsw.Connection, file: Path) -> None:
-    """Bring the file to this version, whole or not at all; an older one is copied beside itself first."""
-    version = int(connection.pragma("user_version"))
-    if 0 < version < len(STEPS):
-        # A copy from before, in case somebody has to go back to the older program.
-        copy = file.with_name(f"{file.name}.version-{version}")
-        copy.unlink(missing_ok=True)
-        connection.execute("VACUUM INTO ?", (str(copy),))
-        copy.chmod(0o600)
-    connection.execute("BEGIN IMMEDIATE")
-    # Another process may have been quicker, so the version is looked at again behind the lock.
-    for number in range(int(connection.pragma("user_version")), len(STEPS)):
-        connection.execute(STEPS[number])
-        connection.execute(f"PRAGMA user_version = {number + 1}")
-    connection.execute("COMMIT")
+def refuse_orphans(folder: Path, sentence: str) -> None:
+    """Raises StateDamaged when remembered values are in the folder; the store that knows what they mean is not there.
+
+    Going on would take every record for new, and throw the values away.
+    """
+    if next(folder.glob("*/*.parquet"), None):
+        raise StateDamaged(f"{sentence}; or delete {folder} to begin anew, which sends everything again.")

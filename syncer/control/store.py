@@ -1,82 +1,108 @@
-"""The control store of one state folder: what each sync's state consists of, its runs, and its parked records."""
+"""The control store itself: how it is opened, who holds a sync, what each sync's state consists of, and its runs."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import apsw
-
-from syncer.control.connection import open_to_look, open_to_write, row, rows, scrub
-from syncer.control.noting import Noting, discard, drop_plans, has_weight, is_to_be_noted
+from syncer.control import sqlite
+from syncer.control.connection import Connection, Database, Where, number, row
+from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
+from syncer.control.schema import SYNC_ID
 from syncer.control.values import (
     EMPTY,
-    Approval,
     Code,
     LeftBehind,
-    Parked,
     PlanFile,
     Run,
     Settled,
     Standing,
     enumerate_new,
 )
+from syncer.control.waiting import RETRY_SECONDS, Waiting
 
-RETRY_SECONDS = (3600.0, 4 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0)
-"""A parked record with the same values is tried again after these, unless the config says otherwise; afterwards
-only on request."""
 RUNS_KEPT = 1_000
 """Runs of each sync that the journal keeps."""
 KILLED = (
     "The process ended in the middle of this run (killed, or without power); the next run went on from what was known."
 )
 
-_ID = "(SELECT id FROM sync WHERE name = ?)"
 _RUN = (
     "run.id, sync.name, started, finished, result, planned, accepted, rejected, deferred, unsent, requests, digest, "
     "error, facts, released"
 )
 
 
-class Control(Noting):
+class Control(Waiting):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
-
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        retry_seconds: Sequence[float] = RETRY_SECONDS,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(connection)
-        self._retry_seconds = tuple(retry_seconds)
-        self._clock = clock
 
     @classmethod
     def open(
         cls,
-        folder: Path,
+        where: Where,
         retry_seconds: Sequence[float] = RETRY_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> Control:
-        """Open for writing; makes the folder and the file, and brings an older file to this version.
+        """Open for writing; makes the store where there is none, and brings an older one to this version.
 
         `retry_seconds` are the delays after which a parked record is tried again, by `clock` (seconds since 1970).
-        Raises StateDamaged when the file is damaged, gone, of a newer version, or cannot be written.
+        Raises StateDamaged when the store is damaged, gone, of a newer version, or cannot be written.
         """
-        return cls(open_to_write(folder), retry_seconds, clock)
+        if where.control is None:
+            return cls(sqlite.open_to_write(where.path), retry_seconds, clock)
+        from syncer.control import postgres  # Its library takes time to load, and few need it.
+
+        return cls(postgres.open_to_write(where), retry_seconds, clock)
 
     @classmethod
-    def look(cls, folder: Path) -> Control | None:
+    def look(cls, where: Where) -> Control | None:
         """Open for reading; None where nothing was ever written. Raises StateDamaged as `open` does."""
-        connection = open_to_look(folder)
-        return None if connection is None else cls(connection)
+        if where.control is None:
+            found: Connection | None = sqlite.open_to_look(where.path)
+        else:
+            from syncer.control import postgres
+
+            found = postgres.open_to_look(where)
+        return None if found is None else cls(found)
+
+    @staticmethod
+    def wrong(where: Where) -> str | None:
+        """What stands in the way of a store there, as a sentence; None when nothing does. Changes nothing."""
+        if where.control is None:
+            return None
+        from syncer.control import postgres
+
+        return postgres.wrong(where)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    # --- who runs a sync -----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def exclusively(self, sync: str) -> Iterator[Control]:
+        """Hold a sync for this process, and write its part of the store through what this gives.
+
+        Raises SyncBusy, with who holds it since when, and StateDamaged when it cannot be held.
+        """
+        with self._connection.locks.exclusively(sync) as fence:
+            held = copy.copy(self)
+            held._fence = fence
+            yield held
+
+    def confirm(self) -> None:
+        """Raises LeaseLost when the sync that is written through this may be somebody else's by now."""
+        if self._fence is not None:
+            self._fence.confirm()
+
+    def holder(self, sync: str) -> str | None:
+        """Who runs this sync just now; None when nobody does."""
+        return self._connection.locks.holder(sync)
 
     # --- the state of a sync ---------------------------------------------------------------------------------
 
@@ -91,10 +117,10 @@ class Control(Noting):
             sync_id, identity, base_file, base_rows, generation, versions = found
             slots = _slots(db, sync_id)
             plans = []
-            for plan_id, file, number in rows(
-                db, "SELECT id, file, rows FROM plan WHERE sync_id = ? ORDER BY id", [sync_id]
+            for plan_id, file, total in db.execute(
+                "SELECT id, file, rows FROM plan WHERE sync_id = ? ORDER BY id", [sync_id]
             ):
-                codes = bytearray([Code.UNSENT]) * number
+                codes = bytearray([Code.UNSENT]) * total
                 for lo, hi, known in _batches(db, plan_id):
                     codes[lo:hi] = known
                 if has_weight(codes):
@@ -127,14 +153,14 @@ class Control(Noting):
                 "UPDATE sync SET base_file = ?, base_rows = ?, generation = generation + 1 WHERE id = ?",
                 (base_file, base_rows, sync_id),
             )
-            closed = rows(db, "SELECT id, file FROM plan WHERE sync_id = ? AND state = 'closed'", [sync_id])
+            closed = db.execute("SELECT id, file FROM plan WHERE sync_id = ? AND state = 'closed'", [sync_id])
             drop_plans(db, [plan_id for plan_id, _ in closed])
             discard(db, [*(file for _, file in closed), *([old_base] if old_base else [])])
 
     def closed_plans(self, sync: str) -> int:
         """How many plans wait to be folded."""
         with self._reading() as db:
-            return _number(db, f"SELECT count(*) FROM plan WHERE sync_id = {_ID} AND state = 'closed'", [sync])
+            return number(db, f"SELECT count(*) FROM plan WHERE sync_id = {SYNC_ID} AND state = 'closed'", [sync])
 
     def forget(self, sync: str) -> list[str]:
         """Drop everything that is known of a sync except its journal; returns the files that nobody needs now."""
@@ -143,7 +169,7 @@ class Control(Noting):
             if found is None:
                 return []
             sync_id, base_file = found
-            plans = rows(db, "SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
+            plans = db.execute("SELECT id, file FROM plan WHERE sync_id = ? ORDER BY id", [sync_id])
             drop_plans(db, [plan_id for plan_id, _ in plans])
             db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
@@ -159,14 +185,13 @@ class Control(Noting):
 
     def scrub(self) -> None:
         """Leave nothing of deleted rows in any file of the store. Raises StateDamaged."""
-        with self._lock:
-            scrub(self._connection, Path(self._connection.filename).parent)
+        self._connection.scrub()
 
     def garbage(self, older_than_seconds: float) -> list[str]:
         """Files that nothing refers to any more since that long."""
         with self._reading() as db:
             limit = time.time() - older_than_seconds
-            return [file for (file,) in rows(db, "SELECT file FROM garbage WHERE since <= ?", [limit])]
+            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ? ORDER BY file", [limit])]
 
     def collected(self, files: Iterable[str]) -> None:
         """These garbage files are deleted."""
@@ -174,12 +199,15 @@ class Control(Noting):
             db.executemany("DELETE FROM garbage WHERE file = ?", [(file,) for file in files])
 
     def referenced(self, sync: str) -> set[str]:
-        """Every file of this sync that the store names in any way."""
-        with self._reading() as db:
-            found = rows(
-                db,
-                f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {_ID} "
-                f"UNION ALL SELECT file FROM history WHERE sync_id = {_ID} "
+        """Every file of this sync that the store names in any way.
+
+        Whoever holds the sync may delete what was there before this and is not named; so a holder is asked whether it
+        still is one. Raises LeaseLost.
+        """
+        with self._writing() as db:
+            found = db.execute(
+                f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {SYNC_ID} "
+                f"UNION ALL SELECT file FROM history WHERE sync_id = {SYNC_ID} "
                 "UNION ALL SELECT base_file FROM sync WHERE name = ? AND base_file IS NOT NULL",
                 [sync, sync, sync],
             )
@@ -196,11 +224,11 @@ class Control(Noting):
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
-            db.execute(
-                "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?)",
+            run_id = number(
+                db,
+                "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?) RETURNING id",
                 (sync_id, time.time(), json.dumps(facts)),
             )
-            run_id = int(db.last_insert_rowid())
             db.execute(
                 "DELETE FROM run WHERE sync_id = ?1 AND id <= "
                 "(SELECT id FROM run WHERE sync_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -230,17 +258,19 @@ class Control(Noting):
                 db.execute("UPDATE approval SET used_by = ? WHERE id = ?", (run_id, approval))
             if saved is not None:
                 db.execute(
-                    "INSERT OR IGNORE INTO used_plan(id, run_id, at) VALUES (?, ?, ?)", (saved, run_id, time.time())
+                    "INSERT INTO used_plan(id, run_id, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (saved, run_id, time.time()),
                 )
             db.execute(
                 "UPDATE run SET planned = ?, unsent = ?, digest = ?, released = ? WHERE id = ?",
                 (sendable, sendable, digest, json.dumps(list(released)), run_id),
             )
-            db.execute(
-                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, ?, 'open')",
+            return number(
+                db,
+                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, ?, 'open') "
+                "RETURNING id",
                 (sync_id, run_id, file, total, sendable),
             )
-            return int(db.last_insert_rowid())
 
     def commit(self, sync_id: int, settled: Sequence[Settled], intent: tuple[int, int, int] | None) -> None:
         """One synced commit: what became of finished batches, and which one (plan, lo, hi) leaves next.
@@ -255,8 +285,7 @@ class Control(Noting):
                     "answers = ?4 WHERE plan_id = ?5 AND lo = ?6",
                     (batch.codes, batch.is_over, now, batch.answers, batch.plan_id, batch.lo),
                 )
-                for key, payload, code, message in batch.parked:
-                    self._park(db, sync_id, key, payload, code, message, now)
+                self._park(db, sync_id, batch.parked, now)
                 db.executemany(
                     "DELETE FROM parked WHERE sync_id = ? AND key = ?", [(sync_id, key) for key in batch.cleared]
                 )
@@ -274,22 +303,23 @@ class Control(Noting):
     def take_over(self, run_id: int, sync_id: int, file: str, rows: int) -> None:
         """Make a durable file part of the state, in one commit: what it says is what the destination holds."""
         with self._writing() as db:
-            db.execute(
-                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, 0, 'closed')",
+            plan_id = number(
+                db,
+                "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, 0, 'closed') "
+                "RETURNING id",
                 (sync_id, run_id, file, rows),
             )
             db.execute(
                 "INSERT INTO batch(plan_id, lo, hi, codes, settled_at) VALUES (?, 0, ?, ?, ?)",
-                (db.last_insert_rowid(), rows, bytes([Code.ACCEPTED]) * rows, self._clock()),
+                (plan_id, rows, bytes([Code.ACCEPTED]) * rows, self._clock()),
             )
 
     def left_behind(self, sync: str) -> list[LeftBehind]:
         """Batches with records of unknown fate and a job that can tell it, the oldest first."""
         with self._reading() as db:
-            found = rows(
-                db,
+            found = db.execute(
                 "SELECT plan.id, run_id, file, lo, hi, codes, job FROM batch JOIN plan ON plan.id = batch.plan_id "
-                f"WHERE job IS NOT NULL AND plan.sync_id = {_ID} ORDER BY plan.id, lo",
+                f"WHERE job IS NOT NULL AND plan.sync_id = {SYNC_ID} ORDER BY plan.id, lo",
                 [sync],
             )
             left = [
@@ -327,6 +357,8 @@ class Control(Noting):
             result = "failed"
             error = f"The counts do not add up: {counts['planned']} planned, {total} accounted for. {error or ''}"
         with self._writing() as db:
+            if error is not None and plan_id is not None:
+                counts = _recounted(db, plan_id, counts)
             db.execute(
                 "UPDATE run SET finished = ?, result = ?, planned = ?, accepted = ?, rejected = ?, deferred = ?, "
                 "unsent = ?, requests = ?, error = ?, facts = ? WHERE id = ?",
@@ -361,9 +393,9 @@ class Control(Noting):
         counts that add up: what is in doubt counts as deferred, what never left as unsent.
         """
         with self._writing() as db:
-            for (run_id,) in rows(db, f"SELECT id FROM run WHERE sync_id = {_ID} AND result = 'running'", [sync]):
+            for (run_id,) in db.execute(f"SELECT id FROM run WHERE sync_id = {SYNC_ID} AND result = 'running'", [sync]):
                 planned, counts = 0, [0, 0, 0, 0]
-                for plan_id, sendable in rows(db, "SELECT id, sendable FROM plan WHERE run_id = ?", [run_id]):
+                for plan_id, sendable in db.execute("SELECT id, sendable FROM plan WHERE run_id = ?", [run_id]):
                     planned += sendable
                     for _, _, codes in _batches(db, plan_id):
                         for code in range(4):
@@ -382,7 +414,7 @@ class Control(Noting):
                         run_id,
                     ),
                 )
-            for (plan_id,) in rows(db, f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {_ID}", [sync]):
+            for (plan_id,) in db.execute(f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {SYNC_ID}", [sync]):
                 _close_plan(db, plan_id)
 
     def runs(self, sync: str, limit: int = 1) -> list[Run]:
@@ -395,144 +427,41 @@ class Control(Noting):
 
     def _runs(self, which: str, values: Sequence[Any]) -> list[Run]:
         with self._reading() as db:
-            found = rows(db, f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
+            found = db.execute(f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
             return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
 
-    # --- approvals ---------------------------------------------------------------------------------------------
 
-    def approve(self, run_id: int, by: str) -> Approval | None:
-        """Let the plan that holds since this run pass, once; None when it is no run's plan that waits for it.
-
-        Only the newest run of a sync can be approved: an older plan is not what would be sent.
-        """
-        with self._writing() as db:
-            found = row(
-                db,
-                "SELECT run.sync_id, sync.name, digest FROM run JOIN sync ON sync.id = run.sync_id "
-                "WHERE run.id = ?1 AND result = 'held' AND digest IS NOT NULL "
-                "AND run.id = (SELECT max(id) FROM run AS other WHERE other.sync_id = run.sync_id)",
-                [run_id],
-            )
-            if found is None:
-                return None
-            sync_id, name, digest = found
-            at = self._clock()
-            db.execute(
-                "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?)",
-                (sync_id, run_id, digest, by, at),
-            )
-            return Approval(int(db.last_insert_rowid()), name, run_id, digest, by, at)
-
-    def approval(self, sync: str, digest: str, max_age_seconds: float) -> Approval | None:
-        """The unused approval of this very plan, if it is not too old."""
-        with self._reading() as db:
-            found = row(
-                db,
-                f"SELECT id, run_id, by, at FROM approval WHERE sync_id = {_ID} AND digest = ? AND used_by IS NULL "
-                "AND at >= ? ORDER BY id DESC LIMIT 1",
-                [sync, digest, self._clock() - max_age_seconds],
-            )
-            return None if found is None else Approval(found[0], sync, found[1], digest, found[2], found[3])
-
-    def use_of(self, saved: str) -> tuple[int, float] | None:
-        """Which run used a saved plan, and when; None when none did."""
-        with self._reading() as db:
-            found = row(db, "SELECT run_id, at FROM used_plan WHERE id = ?", [saved])
-            return None if found is None else (int(found[0]), float(found[1]))
-
-    # --- parked records ----------------------------------------------------------------------------------------
-
-    def parked(self, sync: str) -> list[Parked]:
-        """All parked records of a sync, sorted by key."""
-        with self._reading() as db:
-            found = rows(
-                db,
-                "SELECT key, payload, attempts, first_at, last_at, next_at, code, message FROM parked "
-                f"WHERE sync_id = {_ID} ORDER BY key",
-                [sync],
-            )
-            return [Parked(*one) for one in found]
-
-    def unpark(self, sync: str, keys: Sequence[str]) -> None:
-        """Forget these rejections: the records have nothing to send any more."""
-        with self._writing() as db:
-            db.executemany(f"DELETE FROM parked WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
-
-    def drop(self, sync: str, keys: Sequence[str]) -> None:
-        """Forget what is kept of these keys besides their values: that they are parked, or gone for a while."""
-        with self._writing() as db:
-            for table in ("parked", "gone"):
-                db.executemany(f"DELETE FROM {table} WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
-
-    def retry(self, sync: str, keys: Sequence[str] | None) -> int:
-        """Let parked records (all, or these) go with the next run; returns how many."""
-        with self._writing() as db:
-            before = db.total_changes()
-            if keys is None:
-                db.execute(f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID}", (sync,))
-            else:
-                db.executemany(
-                    f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID} AND key = ?", [(sync, key) for key in keys]
-                )
-            return int(db.total_changes() - before)
-
-    def _park(
-        self, db: apsw.Connection, sync_id: int, key: str, payload: str, code: str, message: str, now: float
-    ) -> None:
-        found = row(db, "SELECT payload, attempts, first_at FROM parked WHERE sync_id = ? AND key = ?", [sync_id, key])
-        attempts, first_at = 1, now
-        if found is not None and found[0] == payload:
-            attempts, first_at = found[1] + 1, found[2]
-        delays = self._retry_seconds
-        next_at = now + delays[attempts - 1] if attempts <= len(delays) else None
-        db.execute(
-            "INSERT OR REPLACE INTO parked(sync_id, key, payload, attempts, first_at, last_at, next_at, code, message) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (sync_id, key, payload, attempts, first_at, now, next_at, code, message),
-        )
-
-    # --- rows that are gone ------------------------------------------------------------------------------------
-
-    def gone(self, sync: str) -> dict[str, int]:
-        """Key → in how many runs in a row it was gone from the source, of what is not removed yet."""
-        with self._reading() as db:
-            return dict(rows(db, f"SELECT key, runs FROM gone WHERE sync_id = {_ID}", [sync]))
-
-    def note_gone(self, sync_id: int, gone: Mapping[str, int]) -> None:
-        """What a run has found gone, in place of what the runs before had found: who is back begins anew."""
-        with self._writing() as db:
-            db.execute("DELETE FROM gone WHERE sync_id = ?", (sync_id,))
-            db.executemany(
-                "INSERT INTO gone(sync_id, key, runs) VALUES (?, ?, ?)",
-                ((sync_id, key, runs) for key, runs in gone.items()),
-            )
+def _sync_id(db: Database, sync: str) -> int:
+    return number(db, "SELECT id FROM sync WHERE name = ?", [sync])
 
 
-def _number(db: apsw.Connection, query: str, values: Sequence[Any]) -> int:
-    found = row(db, query, values)
-    return int(found[0]) if found else 0
+def _slots(db: Database, sync_id: int) -> dict[str, int]:
+    return {name: int(slot) for name, slot in db.execute("SELECT name, slot FROM field WHERE sync_id = ?", [sync_id])}
 
 
-def _sync_id(db: apsw.Connection, sync: str) -> int:
-    return _number(db, "SELECT id FROM sync WHERE name = ?", [sync])
-
-
-def _slots(db: apsw.Connection, sync_id: int) -> dict[str, int]:
-    return {name: int(slot) for name, slot in rows(db, "SELECT name, slot FROM field WHERE sync_id = ?", [sync_id])}
-
-
-def _batches(db: apsw.Connection, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
+def _batches(db: Database, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
     """(lo, hi, codes) of a plan's batches; a batch in flight, or that was when a process died, is unknown."""
-    for lo, hi, codes in rows(db, "SELECT lo, hi, codes FROM batch WHERE plan_id = ?", [plan_id]):
+    for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ? ORDER BY lo", [plan_id]):
         yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
 
 
-def _close_plan(db: apsw.Connection, plan_id: int) -> None:
+def _recounted(db: Database, plan_id: int, counts: dict[str, int]) -> dict[str, int]:
+    """The counts of a run whose last commit may have arrived although nobody said so: what it remembered was counted
+    as deferred."""
+    codes = b"".join(codes for _, _, codes in _batches(db, plan_id))
+    accepted, rejected = codes.count(Code.ACCEPTED), codes.count(Code.REJECTED)
+    more = accepted - counts["accepted"] + rejected - counts["rejected"]
+    if not 0 < more <= counts["deferred"]:
+        return counts
+    return counts | {"accepted": accepted, "rejected": rejected, "deferred": counts["deferred"] - more}
+
+
+def _close_plan(db: Database, plan_id: int) -> None:
     """Nothing more of it leaves. A plan that changed nothing is dropped at once: no fold would ever come for it."""
     is_kept = is_to_be_noted(db, plan_id) or any(has_weight(codes) for _, _, codes in _batches(db, plan_id))
     if is_kept:
         db.execute("UPDATE plan SET state = 'closed' WHERE id = ?", (plan_id,))
         return
-    found = rows(db, "SELECT file FROM plan WHERE id = ?", [plan_id])
+    found = db.execute("SELECT file FROM plan WHERE id = ?", [plan_id])
     drop_plans(db, [plan_id])
     discard(db, [file for (file,) in found])

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.rule import Rule
@@ -42,12 +42,9 @@ CONFIG = """\
 # The demo's config: an invented warehouse, and stand-ins of the services on this machine.
 # They answer while `syncer --config {folder}/config.toml sandbox` is running; `diff` does not need them.
 
-[source]
-type = "duckdb"
-path = "{warehouse}"
+{source}
 
-[state]
-path = "state"
+{state}
 
 [brakes]
 # Scores of an installation that works are hours old; a demo may be looked at again next week.
@@ -65,24 +62,57 @@ where = "github is not null"
 """
 
 
+class Place(Protocol):
+    """Where the story's commands find the tables; every night they are computed in a DuckDB file first."""
+
+    title: str
+    """The place's name at the beginning of a sentence."""
+    source: str
+    """The section `[source]` of the config."""
+    state: str
+    """The section `[state]`."""
+    is_left: bool
+    """Whether the tables are still there when the story is told."""
+
+    def night(self, path: Path) -> None:
+        """The file holds the tables of another night."""
+
+
+class InFile:
+    """The tables are read where they were computed."""
+
+    state = '[state]\npath = "state"'
+    source = f'[source]\ntype = "duckdb"\npath = "{sandbox.WAREHOUSE}"'
+    is_left = True
+
+    def __init__(self, folder: Path) -> None:
+        self.title = f"{folder}/{sandbox.WAREHOUSE}"
+
+    def night(self, path: Path) -> None:
+        """Nothing: the tables are where they belong."""
+
+
 class _CommandFailedError(Exception):
     """A command of the story ended with an exit code that the story does not know."""
 
 
-def tell(folder: Path, console: Console, *, open_port: int = 0) -> int:
+def tell(folder: Path, console: Console, *, open_port: int = 0, place: Place | None = None) -> int:
     """Make the demo in `folder`, tell its two nights, and return the exit code.
 
-    The stand-ins listen at `open_port` of this machine, a free port unless given. Raises UserError when the
-    folder holds something that is not a demo, or the port is taken.
+    The stand-ins listen at `open_port` of this machine, a free port unless given; the tables are in a file of the
+    folder unless they have another place. Raises UserError when the folder holds something that is not a demo, or
+    the port is taken.
     """
     started = time.monotonic()
+    place = place or InFile(folder)
     _make_room(folder)
     warehouse.first_night(folder / sandbox.WAREHOUSE)
+    place.night(folder / sandbox.WAREHOUSE)
     with sandbox.opened(open_port) as server:
         sandbox.remember(folder, server.port)
-        _write_files(folder, sandbox.sections(server))
+        _write_files(folder, place, sandbox.sections(server))
         titles = [standin.title for standin in server.standins.values()]
-        teller = _Teller(folder, console)
+        teller = _Teller(folder, place, console)
         try:
             teller.first_night(titles, server.url)
             first_count = sum(standin.count for standin in server.standins.values())
@@ -116,8 +146,8 @@ def _make_room(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_files(folder: Path, sections: str) -> None:
-    config = CONFIG.format(folder=folder, warehouse=sandbox.WAREHOUSE, sections=sections)
+def _write_files(folder: Path, place: Place, sections: str) -> None:
+    config = CONFIG.format(folder=folder, source=place.source, state=place.state, sections=sections)
     (folder / "config.toml").write_text(config, "utf-8")
     (folder / "mappings").mkdir()
     for shipped in importlib.resources.files("mappings").iterdir():
@@ -129,8 +159,9 @@ def _write_files(folder: Path, sections: str) -> None:
 class _Teller:
     """Says something, runs a command, shows what it printed."""
 
-    def __init__(self, folder: Path, console: Console) -> None:
+    def __init__(self, folder: Path, place: Place, console: Console) -> None:
         self.folder = folder
+        self.place = place
         self.console = console
         self.width = console.width = min(console.width, WIDTH_MAX)
         self.has_told_rejected = False
@@ -139,7 +170,7 @@ class _Teller:
         """Everything is new."""
         self.headline("An invented company, two nights")
         self.say(
-            f"{self.folder}/{sandbox.WAREHOUSE} holds the activation scores of {warehouse.USERS:,} users, "
+            f"{self.place.title} holds the activation scores of {warehouse.USERS:,} users, "
             f"{warehouse.WORKSPACES:,} workspaces and {warehouse.ACCOUNTS:,} accounts. Stand-ins of "
             f"{_listed(titles)} answer at {url}. Nothing leaves this machine."
         )
@@ -152,6 +183,7 @@ class _Teller:
     def second_night(self) -> None:
         """A little has changed, and somebody wants one more number."""
         warehouse.second_night(self.folder / sandbox.WAREHOUSE)
+        self.place.night(self.folder / sandbox.WAREHOUSE)
         users = warehouse.SECOND_NIGHT["users"]
         self.headline("The second night: a little has changed")
         self.say(
@@ -186,11 +218,12 @@ class _Teller:
             'because the mappings say removed = "keep".'
         )
         self.headline("Where to look next")
-        for arguments, meaning in (
+        looks = [
             (("sandbox",), "the services' records in a browser, as this demo left them"),
             (("diff",), "nothing to do; edit a mapping or the warehouse, and look again"),
             (("rejected",), "who is parked, and why"),
-        ):
+        ]
+        for arguments, meaning in looks if self.place.is_left else looks[::2]:
             self.console.print(Text.assemble("  ", (self.command(*arguments), "bold")), soft_wrap=True)
             self.console.print(Text(f"      {meaning}", "dim"))
         self.console.print()

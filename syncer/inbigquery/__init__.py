@@ -7,5 +7,6 @@ every row that could matter and decides.
 """
 
 from syncer.inbigquery.state import BigQueryState
+from syncer.inbigquery.tables import Dataset
 
-__all__ = ["BigQueryState"]
+__all__ = ["BigQueryState", "Dataset"]

@@ -122,8 +122,8 @@ class Stored:
 
         def listed(prefix: str, there: frozenset[str]) -> str:
             fixed = [f"{prefix}{name}" for name, _ in self.fixed]
-            found = [f"{prefix}{name}" if name in there else f"CAST(NULL AS {_type_of(name)}) AS {name}" for name in names]
-            return ", ".join([*fixed, *found])
+            empty = {name: f"CAST(NULL AS {_type_of(name)}) AS {name}" for name in names if name not in there}
+            return ", ".join([*fixed, *(empty.get(name, f"{prefix}{name}") for name in names)])
 
         parts, relations = [], []
         if self.version.log and self.version.marks:
@@ -136,8 +136,9 @@ class Stored:
             )
             parts.append(f"SELECT {listed('', self.in_log)} FROM newest WHERE NOT _gone")
         if self.version.base:
-            known = "WHERE NOT EXISTS (SELECT 1 FROM newest AS l WHERE l.key = b.key)" if relations else ""
-            parts.insert(0, f"SELECT {listed('b.', self.in_base)} FROM {self.table(self.version.base)} AS b {known}".rstrip())
+            base = f"SELECT {listed('b.', self.in_base)} FROM {self.table(self.version.base)} AS b"
+            is_current = " WHERE NOT EXISTS (SELECT 1 FROM newest AS l WHERE l.key = b.key)" if relations else ""
+            parts.insert(0, base + is_current)
         return ",\n".join([*relations, "st AS (\n  " + "\n  UNION ALL\n  ".join(parts) + "\n)"])
 
 
@@ -174,12 +175,16 @@ class Comparison:
         relations = [
             f"source AS (\n{self.source}\n)",
             f"keyed AS (SELECT *, {', '.join(keyed)} FROM source)",
-            f"src AS (\n  SELECT *, COUNT(*) OVER (PARTITION BY _key) AS _same_key,\n"
-            f"    COUNT(*) OVER (PARTITION BY _key{split}) AS _weight\n  FROM keyed\n"
-            f"  QUALIFY ROW_NUMBER() OVER (PARTITION BY _key{split} ORDER BY _key) = 1\n)",
+            (
+                "src AS (\n  SELECT *, COUNT(*) OVER (PARTITION BY _key) AS _same_key,"
+                f" COUNT(*) OVER (PARTITION BY _key{split}) AS _weight\n  FROM keyed\n"
+                f"  QUALIFY ROW_NUMBER() OVER (PARTITION BY _key{split} ORDER BY _key) = 1\n)"
+            ),
             stored.relations(),
-            f"joined AS (\n  SELECT {', '.join(self._joined)}\n"
-            f"  FROM src AS s {join} JOIN st AS t ON s._key = t.key AND s._key <> ''\n)",
+            (
+                f"joined AS (\n  SELECT {', '.join(self._joined)}\n"
+                f"  FROM src AS s {join} JOIN st AS t ON s._key = t.key\n)"
+            ),
         ]
         last = "joined"
         if self.is_match_own:
@@ -229,7 +234,7 @@ class Comparison:
     def _joined(self) -> list[str]:
         stored, every = self.stored, [*self.slots, *self.retired]
         foreign = [f"IF({is_foreign}, {slot.bit}, 0)" for slot in every if (is_foreign := stored.is_foreign(slot))]
-        columns = ["s._key IS NOT NULL OR s._weight IS NOT NULL AS _in_source", "t.key IS NOT NULL AS _in_state"]
+        columns = ["s._weight IS NOT NULL AS _in_source", "t.key IS NOT NULL AS _in_state"]
         columns += ["s._key", "s._weight", "s._same_key"]
         columns += [f"s._m{number}" for number in range(len(self._matches))]
         columns += [f"s.{source.sql}" for source in self.columns.values()]
@@ -246,8 +251,16 @@ class Comparison:
     def _wanted(self) -> str:
         """When a row travels."""
         sync = self.canon.sync
-        moved = [f"{new} IS DISTINCT FROM {old}" for new, old in zip(self._folded("_m"), self._folded("o_m"), strict=True)]
-        reasons = ["NOT _in_state", "o_doubt <> 0", "o_foreign <> 0", "_same_key > 1", "COALESCE(_key, '') = ''", *moved]
+        sides = zip(self._folded("_m"), self._folded("o_m"), strict=True)
+        moved = [f"{new} IS DISTINCT FROM {old}" for new, old in sides]
+        reasons = [
+            "NOT _in_state",
+            "o_doubt <> 0",
+            "o_foreign <> 0",
+            "_same_key > 1",
+            "COALESCE(_key, '') = ''",
+            *moved,
+        ]
         for number, name in enumerate(sync.match):
             reasons += values.beyond(f"_m{number}", self.limits.identifiers.get(name))
         for made, slot in zip(self.canon.fields, self.slots, strict=True):
@@ -297,7 +310,7 @@ class Comparison:
 
 
 def rows_of(stored: Stored, slots: Iterable[Slot], *, is_keyed: bool) -> str:
-    """The state's rows in today's types, named as in a base file's table; those of the parameter `@keys` only, or all."""
+    """The state's rows in today's types, `oN` for a slot; those of the parameter `@keys` only, or all."""
     slots = list(slots)
     foreign = [f"IF({one}, {slot.bit}, 0)" for slot in slots if (one := stored.is_foreign(slot))]
     columns = [f"t.{name}" for name, _ in stored.fixed]
@@ -307,10 +320,17 @@ def rows_of(stored: Stored, slots: Iterable[Slot], *, is_keyed: bool) -> str:
     return f"WITH\n{stored.relations()}\nSELECT {', '.join(columns)} FROM st AS t{where}"
 
 
-def folded(stored: Stored, table: str, labels: str = "") -> str:
+def staged(table: str, rows: str) -> str:
+    """A table of the source's rows that BigQuery deletes by itself, if we do not."""
+    expires = "TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)"
+    return f"CREATE TABLE {table}\nOPTIONS (expiration_timestamp = {expires})\nAS\n{rows}"
+
+
+def folded(stored: Stored, table: str) -> str:
     """A new base table of the state as of now."""
     columns = ", ".join([*(name for name, _ in stored.fixed), *stored.value_columns])
-    return f"CREATE TABLE {stored.table(table)}\nCLUSTER BY key{labels}\nAS\nWITH\n{stored.relations()}\nSELECT {columns} FROM st"
+    query = f"WITH\n{stored.relations()}\nSELECT {columns} FROM st"
+    return f"CREATE TABLE {stored.table(table)}\nCLUSTER BY key\nAS\n{query}"
 
 
 def spreads(stored: Stored, slots: Sequence[Slot]) -> str:
@@ -333,15 +353,12 @@ def counts(stored: Stored, slots: Sequence[Slot]) -> str:
 
 def sample(stored: Stored, slots: Sequence[tuple[Slot, int]]) -> str:
     """Of each field one value in so many, chosen by key: the same ones whenever it is asked."""
-    columns = [
-        f"IF(MOD(ABS(MOD(FARM_FINGERPRINT(t.key), 1000003)), {share}) = 0, {stored.value(slot)}, NULL) AS o{slot.number}"
-        for slot, share in slots
-    ]
-    least = min(share for _, share in slots)
+    chosen = {slot: f"MOD(ABS(MOD(FARM_FINGERPRINT(t.key), 1000003)), {share}) = 0" for slot, share in slots}
+    columns = [f"IF({one}, {stored.value(slot)}, NULL) AS o{slot.number}" for slot, one in chosen.items()]
     wanted = [name for slot, _ in slots for name, _ in stored.of_slot(slot.number)]
     return (
         f"WITH\n{stored.relations(wanted)}\nSELECT t.key, {', '.join(columns)} FROM st AS t\n"
-        f"WHERE MOD(ABS(MOD(FARM_FINGERPRINT(t.key), 1000003)), {least}) = 0"
+        f"WHERE {' OR '.join(dict.fromkeys(chosen.values()))}"
     )
 
 
@@ -351,9 +368,14 @@ def _counting(stored: Stored, slots: Sequence[Slot], columns: Sequence[str]) -> 
     return f"WITH\n{stored.relations(wanted)}\nSELECT {listed} FROM st AS t"
 
 
-def _type_of(name: str) -> str:
+def duckdb_type(name: str) -> str:
+    """The canonical type of a value column."""
     word = name.partition("_")[2]
-    return next(GOOGLE[kind] for kind, one in WORD.items() if one == word)
+    return next(kind for kind, one in WORD.items() if one == word)
+
+
+def _type_of(name: str) -> str:
+    return GOOGLE[duckdb_type(name)]
 
 
 def _google(source: values.Source) -> str:

@@ -85,7 +85,10 @@ def text(source: Source) -> str:
         return _text(sql, "DOUBLE")
     if pa.types.is_timestamp(kind):
         return f"FORMAT_{'TIMESTAMP' if kind.tz else 'DATETIME'}('%Y-%m-%dT%H:%M:%SZ', {sql})"
-    return f"CAST({sql} AS STRING)"
+    spelt = f"CAST({sql} AS STRING)"
+    if pa.types.is_decimal(kind) and kind.scale:
+        return f"IF(STRPOS({spelt}, '.') > 0, RTRIM(RTRIM({spelt}, '0'), '.'), {spelt})"
+    return spelt
 
 
 def trimmed(sql: str) -> str:
@@ -257,7 +260,7 @@ def _mapped(field: Field, value: str, kind: str) -> tuple[str, str, list[str]]:
     targets = list((field.map or {}).values())
     is_number = any(isinstance(one, float) for one in targets)
     whens = " ".join(
-        f"WHEN {literal(one)} THEN {literal(float(target) if is_number and target is not None else target)}"
+        f"WHEN {literal(one)} THEN {literal(float(target) if is_number and isinstance(target, int) else target)}"
         for one, target in (field.map or {}).items()
     )
     mapped = f"(CASE {_text(value, kind)} {whens} END)"

@@ -1,4 +1,4 @@
-"""Which rows of which tables are a sync's state. The control store keeps it as text, in the place of a base file's name.
+"""Which rows of which tables are a sync's state. The control store has it as text in the place of a base file's name.
 
 A base table is never changed. Beside it lies a log: each load appends rows of one *mark*, and only rows of the marks
 that a version names belong to it. A load whose commit never came has left rows of a mark that no version names. Of
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 FOLD_SHARE = 0.10
 """The log is folded into a new base when it is larger than this share of it."""
+FOLD_ROWS = 100_000
+"""Below that, it is left alone: every query is billed ten megabytes for each table, and this is about as much."""
 MARKS_MAX = 64
 """As many loads may lie in the log."""
 
@@ -49,7 +51,7 @@ class Version:
     def is_to_be_folded(self) -> bool:
         """Whether the log has grown so large that a new base is worth its price."""
         logged = sum(rows for _, rows in self.marks)
-        return logged > self.base_rows * FOLD_SHARE or len(self.marks) > MARKS_MAX
+        return logged > max(self.base_rows * FOLD_SHARE, FOLD_ROWS) or len(self.marks) > MARKS_MAX
 
     def logged(self, log: str, mark: int, rows: int) -> Version:
         """With one load more."""

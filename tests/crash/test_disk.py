@@ -13,6 +13,7 @@ import apsw
 import pytest
 
 from destinations.standins.server import Server
+from syncer.config_file import LocalState
 from syncer.control import Control
 from syncer.control.schema import STEPS
 from tests.crash.standins import SlowCustomerio
@@ -272,7 +273,7 @@ def test_older_control_store(tmp_path: Path) -> None:
         "INSERT INTO parked VALUES (1, 'u1', 'payload', 2, 1.0, 2.0, NULL, 'refused', 'too long')"
     )
     old.close()
-    control = Control.look(tmp_path)
+    control = Control.look(LocalState(path=str(tmp_path)))
     assert control is not None
     (run,) = control.runs("a.b")
     (parked,) = control.parked("a.b")

@@ -103,7 +103,7 @@ def test_undoing_survives_kills(world: tuple[Workplace, SlowCustomerio]) -> None
 
 def remembered(workplace: Workplace) -> dict[int, int]:
     """Run → accepted records in the history, none of them twice."""
-    control = Control.look(workplace.state)
+    control = Control.look(workplace.kept)
     assert control is not None
     files = [str(workplace.state / SYNC / part.file) for part in control.history(SYNC)]
     control.close()

@@ -18,11 +18,12 @@ from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
+import pytest
 
 from syncer import documents, sql
 from syncer.change import Change, Value
 from syncer.config import Config, Configured
-from syncer.config_file import Delivery, DuckDBSource, LocalState, Service
+from syncer.config_file import DatasetState, Delivery, DuckDBSource, LocalState, Service
 from syncer.destination import Limits
 from syncer.mapping import Brakes, Field, Sync
 from syncer.plan import Plan
@@ -30,6 +31,7 @@ from syncer.run import Engine, Options, Prepared, Report
 from syncer.schedule import Schedule
 from syncer.source import Reading, Source
 from syncer.testing import Arrival, Decision, Memory, MemorySettings
+from tests.sources.bigquery_here import BigQueryHere
 
 SHARES = Brakes(mean_shift_max=1e9, quantile_shift_max=1e9, edge_share_max=1.0)
 """Only the brakes on shares of records: for tests whose scores jump on purpose."""
@@ -79,6 +81,56 @@ class Warehouse(Source):
         return self.changed_at
 
 
+class There(Warehouse):
+    """The same table in BigQuery, put there anew whenever it changes, as the types that BigQuery has."""
+
+    def __init__(self, here: BigQueryHere) -> None:
+        super().__init__()
+        self._here = here
+
+    def put(self, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        super().put(columns, rows)
+        self._arrive()
+
+    def load(self, table: pa.Table) -> None:
+        super().load(table)
+        self._arrive()
+
+    def change(self, statement: str) -> None:
+        super().change(statement)
+        self._arrive()
+
+    def _arrive(self) -> None:
+        with self._lock:
+            # Through text, so that 41.1 stays 41.1, as it would on its way into BigQuery.
+            table = self._rows.sql("SELECT * FROM people").to_arrow_table()
+            narrow = [sql.name(one.name) for one in table.schema if one.type == pa.float32()]
+            if narrow:
+                wide = ", ".join(f"{name}::VARCHAR::DOUBLE AS {name}" for name in narrow)
+                table = self._rows.sql(f"SELECT * REPLACE ({wide}) FROM people").to_arrow_table()
+        fields = [one.with_type(_google(one.type)) for one in table.schema]
+        self._here.warehouse.put("activation.people", table.cast(pa.schema(fields)))
+
+
+def _google(kind: pa.DataType) -> pa.DataType:
+    """The type that a column of this type would have in BigQuery. Skips for one that could not go there."""
+    if pa.types.is_nested(kind):
+        pytest.skip("BigQuery's ARRAY and STRUCT are refused with a sentence, which tests/sources has.")
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if kind == pa.uint64():
+        return pa.decimal128(38, 9)
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    if pa.types.is_floating(kind):
+        return pa.float64()
+    if pa.types.is_decimal(kind):
+        return pa.decimal128(38, 9)
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    return kind
+
+
 _SHARED = duckdb.connect(":memory:")
 """Connecting costs more than a test's queries; each warehouse has a cursor, and a table of its own."""
 _SHARED.execute("SET TimeZone = 'UTC'")
@@ -123,10 +175,23 @@ class Seen:
 class Stage:
     """Everything that one test of the engine needs. `now` is the engine's time and only moves by hand."""
 
-    def __init__(self, folder: Path, *, batch: int = 100, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        batch: int = 100,
+        source: Source | None = None,
+        state: LocalState | DatasetState | None = None,
+        there: BigQueryHere | None = None,
+    ) -> None:
         self.folder = folder
-        self.warehouse = Warehouse()
+        self.state = state or LocalState(path=str(folder / "state"))
+        self.warehouse = There(there) if there else Warehouse()
         self.source = source or self.warehouse
+        if there:
+            self.source = there.source()
+            # When the table changed is what a test says, as on disk; that BigQuery tells it is shown in tests/sources.
+            self.source.modified = self.warehouse.modified  # type: ignore[method-assign]
         self.now = time.time()
         self.limits = Limits(records=batch, in_flight=1, timestamp_unit="microsecond")
         self.records: dict[str, dict[str, Value]] = {}
@@ -136,7 +201,7 @@ class Stage:
         self.options: dict[str, Any] = {
             "name": "memory.people",
             "destination": "memory",
-            "source": "people",
+            "source": "activation.people" if there else "people",
             "key": "user_id",
             "object": "person",
             "match": {"id": "user_id"},
@@ -190,7 +255,7 @@ class Stage:
                 file=self.folder / "config.toml",
                 folder=self.folder,
                 source=DuckDBSource(type="duckdb", path="warehouse.duckdb"),
-                state=LocalState(path=str(self.folder / "state")),
+                state=self.state,
                 destinations={"memory": Configured("memory", "memory", MemorySettings())},
                 syncs=(),
                 schedule=Schedule(),

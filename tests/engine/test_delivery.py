@@ -389,7 +389,7 @@ def test_a_store_that_is_full(stage: Stage) -> None:
 
     def mood(moody: Moody, number: int, changes: Sequence[Change]) -> Iterator[Outcome]:
         if number == 2:
-            db = stage.engine.control()._connection
+            db = stage.engine.control()._connection.db
             db.pragma("max_page_count", db.pragma("page_count"))
         # Words fill the pages.
         for change in changes:

@@ -12,7 +12,7 @@ from syncer import documents
 from syncer.change import Change, Outcome, accepted, rejected
 from syncer.errors import ServiceUnavailable
 from syncer.explain import Life, explain
-from syncer.state import State, Vanished
+from syncer.state import Vanished
 from tests.engine.moody import PEOPLE, SECRET, Moody, Stage
 
 SYNC = "memory.people"
@@ -147,7 +147,7 @@ def test_record_that_is_as_it_should_be(stage: Stage) -> None:
 def test_explaining_while_a_run_holds_the_sync(stage: Stage) -> None:
     """No lock is needed, and nothing is written."""
     stage.run()
-    with State(stage.workplace.state, SYNC).exclusively():
+    with stage.engine.control().exclusively(SYNC):
         before = sorted((stage.workplace.state / SYNC).iterdir())
 
         assert explained(stage, "u7").is_known

@@ -20,61 +20,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from destinations.standins.server import Answer, Server
-from syncer.config_file import BigQuerySource
 from syncer.errors import ServiceUnavailable, UserError
 from syncer.mapping import Brakes, Field, Sync
 from syncer.source import Reading
 from syncer.sources.bigquery import BigQuery, Patience
+from tests.sources.bigquery_here import PATIENCE, BigQueryHere, settings, users
 from tests.standins.bigquery import MIB, BigQueryStandIn, error
 from tests.standins.bigquery.catalog import Stored
 from tests.standins.bigquery.storage import Fault, Storage
-
-PATIENCE = Patience(
-    repeat_seconds=5.0,
-    wait_first_seconds=0.01,
-    wait_max_seconds=0.05,
-    conflict_seconds=5.0,
-    job_seconds=20.0,
-    job_attempts=3,
-    stream_resumes=3,
-)
-
-
-def settings(**options: Any) -> BigQuerySource:
-    return BigQuerySource(**({"type": "bigquery", "project": "acme", "location": "EU", "timeout": 20.0} | options))
-
-
-class BigQueryHere:
-    """Both halves of the stand-in, and sources that read from them."""
-
-    def __init__(self, rest: BigQueryStandIn, storage: Storage) -> None:
-        self.rest = rest
-        self.storage = storage
-        self.warehouse = rest.warehouse
-
-    def source(self, patience: Patience = PATIENCE, **options: Any) -> BigQuery:
-        addresses = {"endpoint": self.rest.url, "storage_endpoint": self.storage.url}
-        return BigQuery(settings(**(addresses | options)), patience=patience)
-
-    def users(self, count: int = 1000, **options: Any) -> Stored:
-        """Put `activation.users` there: user_0000 …, with score = its number."""
-        return self.warehouse.put("activation.users", users(count), **options)
-
-    @property
-    def paths(self) -> list[str]:
-        return [f"{exchange.request.method} {exchange.request.path}" for exchange in self.rest.log]
-
-
-def users(count: int) -> pa.Table:
-    numbers = list(range(count))
-    return pa.table(
-        {
-            "user_id": pa.array([f"user_{number:04}" for number in numbers], pa.string()),
-            "score": pa.array([float(number) for number in numbers], pa.float64()),
-            "is_active": pa.array([number % 2 == 0 for number in numbers], pa.bool_()),
-            "note": pa.array(["never read"] * count, pa.string()),
-        }
-    )
 
 
 @pytest.fixture

@@ -88,20 +88,21 @@ def _scale(field: SchemaField, default: int) -> int:
 
 def arrow_schema(fields: Iterable[SchemaField]) -> pa.Schema:
     """All columns, and after each STRUCT its parts under the names by which a mapping reads them: `a.b`."""
-    return pa.schema([pa.field(".".join(path), arrow_type(field)) for path, field in _paths(fields)])
+    return pa.schema([pa.field(".".join(path), arrow_type(field)) for path, field in paths(fields)])
 
 
-def _paths(fields: Iterable[SchemaField], above: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], SchemaField]]:
+def paths(fields: Iterable[SchemaField], above: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], SchemaField]]:
+    """Every column with the way to it, parts of a STRUCT after the STRUCT."""
     for field in fields:
         path = (*above, field.name)
         yield path, field
         if field.field_type.upper() in _STRUCTS and field.mode != "REPEATED":
-            yield from _paths(field.fields, path)
+            yield from paths(field.fields, path)
 
 
 def chosen(fields: Sequence[SchemaField], names: Sequence[str], sync: Sync) -> list[Column]:
     """The columns of these names. Raises UserError naming every one that cannot be read."""
-    known = {".".join(path): (path, field) for path, field in _paths(fields)}
+    known = {".".join(path): (path, field) for path, field in paths(fields)}
     columns, problems = [], []
     for name in names:
         if name not in known:

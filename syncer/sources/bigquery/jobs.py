@@ -6,6 +6,7 @@ import datetime
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from google.api_core import exceptions as api
@@ -17,6 +18,8 @@ from syncer.sources.bigquery.patience import Patience
 
 Job: TypeAlias = Any
 """A query or load job of the library."""
+Parameter: TypeAlias = bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter
+"""A value of a statement, by its name."""
 
 
 def label(text: str) -> str:
@@ -45,21 +48,23 @@ class Jobs:
         run = f"{started:%Y%m%dT%H%M%S}{secrets.token_hex(4)}"
         self._id = f"{re.sub('[^A-Za-z0-9_-]', '-', sync)}_{run}"
 
-    def analyse(self, sql: str) -> bigquery.QueryJob:
+    def analyse(self, sql: str, parameters: Sequence[Parameter] = ()) -> bigquery.QueryJob:
         """What the query would return and read; costs nothing and reads no row."""
-        config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False, labels=self._labels)
+        config = bigquery.QueryJobConfig(
+            dry_run=True, use_query_cache=False, labels=self._labels, query_parameters=list(parameters)
+        )
         return self._client.query(
             sql, job_config=config, retry=self._patience.retry, timeout=self._timeout, job_retry=None
         )
 
-    def run(self, sql: str, step: str) -> bigquery.QueryJob:
+    def run(self, sql: str, step: str, parameters: Sequence[Parameter] = ()) -> bigquery.QueryJob:
         """The finished job; a passing failure is repeated under the next attempt's id. Raises JobFailed."""
         attempt = 0
         while True:
             attempt += 1
             job_id = f"{self._id}_{step}_{attempt}"
             try:
-                job = self._begun(job_id, sql)
+                job = self._begun(job_id, sql, parameters)
                 wait_for(job, self._patience, self._timeout)
             except (api.GoogleAPICallError, JobFailed) as error:
                 if reason_of(error) not in TRANSIENT or attempt >= self._patience.job_attempts:
@@ -68,12 +73,13 @@ class Jobs:
                 return job
             time.sleep(self._patience.pause(attempt))
 
-    def _begun(self, job_id: str, sql: str) -> bigquery.QueryJob:
+    def _begun(self, job_id: str, sql: str, parameters: Sequence[Parameter]) -> bigquery.QueryJob:
         config = bigquery.QueryJobConfig(
             labels=self._labels,
             use_query_cache=False,
             maximum_bytes_billed=self._bytes_billed_max,
             job_timeout_ms=round(self._patience.job_seconds * 1000),
+            query_parameters=list(parameters),
         )
         try:
             return self._client.query(

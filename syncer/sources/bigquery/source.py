@@ -9,6 +9,7 @@ import datetime
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,14 +27,16 @@ from google.cloud.bigquery_storage_v1.types import ArrowSerializationOptions, Da
 from google.oauth2 import service_account
 
 from syncer.config_file import BigQuerySource
-from syncer.errors import Problem, ServiceUnavailable, UserError
+from syncer.errors import Problem, ServiceUnavailable, SyncerError, UserError
 from syncer.mapping import Sync
 from syncer.source import Reading, Source
 from syncer.sources.bigquery.columns import (
     Column,
     Statement,
     arrow_schema,
+    arrow_type,
     chosen,
+    paths,
     picked,
     place,
     query_of,
@@ -42,8 +45,8 @@ from syncer.sources.bigquery.columns import (
     statement,
     title,
 )
-from syncer.sources.bigquery.faults import Scene, in_sentences
-from syncer.sources.bigquery.jobs import Jobs
+from syncer.sources.bigquery.faults import Scene, in_sentences, translated
+from syncer.sources.bigquery.jobs import Jobs, Parameter
 from syncer.sources.bigquery.patience import Patience
 from syncer.sources.bigquery.streams import Streams
 
@@ -70,13 +73,24 @@ CHANNEL = [
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a sync reads: its mapped columns, the type of every column as BigQuery calls it, and the whole name of the
+    table or view, None for a query."""
+
+    columns: list[Column]
+    kinds: dict[str, str]
+    table: str | None
+    is_plain: bool
+
+
 class BigQuery(Source):
     """Scores in BigQuery. Safe to use from several threads; each call makes clients of its own and closes them."""
 
     def __init__(self, settings: BigQuerySource, *, patience: Patience | None = None) -> None:
         self.settings = settings
         self.title = f"BigQuery project {settings.project}"
-        self._patience = patience or Patience()
+        self.patience = self._patience = patience or Patience()
         self._lock = threading.Lock()
         self._credentials: Credentials | None = None
         self._has_warned = False
@@ -151,6 +165,49 @@ class BigQuery(Source):
         if job.total_bytes_billed is not None:
             reading.price = job.total_bytes_billed / 2**40 * PRICE_PER_TIB
         return reading
+
+    # --- for the state that lies beside the source --------------------------------------------------------------
+
+    def ask(self, sync: Sync, sql: str, step: str, parameters: Sequence[Parameter] = ()) -> Reading:
+        """The rows of a statement of ours, which has run when this returns. Raises what `read` raises."""
+        with self._client(sync) as client:
+            jobs = self._jobs(client, sync)
+            jobs.analyse(sql, parameters)
+            job = jobs.run(sql, step, parameters)
+            found = job.result(retry=self._patience.retry, timeout=self.settings.timeout, job_retry=None)
+            columns = [Column(one.name, (one.name,), arrow_type(one)) for one in found.schema]
+            with ExitStack() as stack:
+                opened = self._open(stack, sync, job.destination, columns, None)
+                if opened is None:
+                    reading = self._by_pages(sync, job.destination, found.schema, columns, found.total_rows)
+                else:
+                    reading = self._by_streams(stack, sync, *opened, columns, found.total_rows)
+            reading.bytes_read = job.total_bytes_processed
+            if job.total_bytes_billed is not None:
+                reading.price = job.total_bytes_billed / 2**40 * PRICE_PER_TIB
+            return reading
+
+    def told(self, error: BaseException) -> SyncerError:
+        """The sentence for an error of Google's libraries that comes from the login."""
+        settings = self.settings
+        scene = Scene("", settings.project, settings.location, settings.max_bytes_billed, settings.impersonate)
+        return translated(error, scene)
+
+    def do(self, sync: Sync, sql: str, step: str, parameters: Sequence[Parameter] = ()) -> None:
+        """Run a statement of ours that returns nothing. Raises what `read` raises."""
+        with self._client(sync) as client:
+            self._jobs(client, sync).run(sql, step, parameters)
+
+    def described(self, sync: Sync, columns: Sequence[str]) -> Described:
+        """What a statement of ours has to know of a sync's rows. Raises what `schema` raises."""
+        with self._client(sync) as client:
+            table = self._table(client, sync)
+            fields = table.schema if table is not None else self._analysed(client, sync)
+            kinds = {".".join(path): one.field_type for path, one in paths(fields)}
+            is_plain = table is not None and _is_plain(table)
+            return Described(
+                chosen(fields, columns, sync), kinds, _name(table) if table is not None else None, is_plain
+            )
 
     def _open(
         self,

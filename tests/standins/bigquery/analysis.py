@@ -6,14 +6,15 @@ of BigQuery describes; it knows every function of GoogleSQL, also the few that B
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from tests.standins.bigquery.catalog import Refused, Stored
 from tests.standins.bigquery.columns import Column, Schema
 from tests.standins.bigquery.googlesql import SHARED, Complaint
+from tests.standins.bigquery.scanning import Scan, Table, scans
 
 FEATURES = """
 ANALYTIC_FUNCTIONS TABLESAMPLE DML_UPDATE_WITH_JOIN TABLE_VALUED_FUNCTIONS TEMPLATE_FUNCTIONS NAMED_ARGUMENTS
@@ -72,15 +73,6 @@ MUTATING = ("DELETE", "UPDATE", "MERGE", "TRUNCATE_TABLE", "INSERT")
 
 
 @dataclass(frozen=True)
-class Scan:
-    """One mention of a table that is read, with the columns that are needed of it."""
-
-    table: str
-    columns: frozenset[str]
-    is_at_a_moment: bool = False
-
-
-@dataclass(frozen=True)
 class Analysed:
     """A statement that GoogleSQL accepts. `node` is its resolved form, `tables` maps a path as written to a table."""
 
@@ -104,42 +96,81 @@ def analysed(
 
     `altered` is the path of the table after ALTER TABLE, which GoogleSQL wants to know and does not name.
     """
+    options = analyser_options(parameters)
+    try:
+        paths = [*_paths(sql), *(tuple(path) for path in altered)]
+        tables = {".".join(path): whole(path, project) for path in paths}
+        known = [find(full_name) for full_name in tables.values()]
+        by_path = {".".join(path): path for path in paths}
+        catalog = described_tables(options, zip(by_path.values(), known, strict=True))
+        return _analysed(
+            sql,
+            project,
+            options.SerializeToString(deterministic=True),
+            catalog.SerializeToString(deterministic=True),
+            tuple((one.full_name, tuple(column["name"] for column in one.fields)) for one in known),
+            tuple(tables.items()),
+        )
+    except Complaint as complaint:
+        raise Refused(400, "invalidQuery", complaint.message) from None
+
+
+@lru_cache(maxsize=256)
+def _paths(sql: str) -> tuple[tuple[str, ...], ...]:
+    """The tables that a statement names, each as written, part by part. Raises Complaint."""
     from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
-    from zetasql.wasi._pb2.zetasql.proto import options_pb2, simple_catalog_pb2
+
+    answer = SHARED.ask(
+        "ExtractTableNamesFromStatement",
+        service.ExtractTableNamesFromStatementRequest(sql_statement=sql, options=_options().language_options),
+        service.ExtractTableNamesFromStatementResponse,
+    )
+    return tuple(tuple(path.table_name_segment) for path in answer.table_name)
+
+
+@lru_cache(maxsize=256)
+def _analysed(
+    sql: str,
+    project: str,
+    options: bytes,
+    catalog: bytes,
+    known: tuple[Table, ...],
+    tables: tuple[tuple[str, str], ...],
+) -> Analysed:
+    """Most statements are analysed twice: when they are weighed, and when they run. Raises Complaint, Refused."""
+    from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+    request = service.AnalyzeRequest(registered_catalog_id=SHARED.catalog(catalog), sql_statement=sql)
+    request.options.ParseFromString(options)
+    answer = SHARED.ask("Analyze", request, service.AnalyzeResponse)
+    kind, node = _statement(answer.resolved_statement)
+    target = _target(kind, node, known, project)
+    return Analysed(sql, kind, _fields(kind, node), scans(node, known), target, node, dict(tables))
+
+
+def analyser_options(parameters: Mapping[str, Column]) -> Any:
+    """The analyser's options, with the types of these parameters."""
+    from zetasql.wasi._pb2.zetasql.proto import options_pb2
 
     options = options_pb2.AnalyzerOptionsProto()
     options.CopyFrom(_options())
     for name, column in parameters.items():
         options.query_parameters.add(name=name).type.CopyFrom(type_of(column))
+    return options
+
+
+def described_tables(options: Any, tables: Iterable[tuple[Sequence[str], Stored]]) -> Any:
+    """A catalog of the built-in functions and these tables, numbered from 1, each under the path of its mention."""
+    from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2
+
     catalog = simple_catalog_pb2.SimpleCatalogProto(name="bigquery")
     catalog.builtin_function_options.language_options.CopyFrom(options.language_options)
-    try:
-        named = SHARED.ask(
-            "ExtractTableNamesFromStatement",
-            service.ExtractTableNamesFromStatementRequest(sql_statement=sql, options=options.language_options),
-            service.ExtractTableNamesFromStatementResponse,
-        )
-        tables: dict[str, str] = {}
-        known: list[Stored] = []
-        for segments in [*(list(path.table_name_segment) for path in named.table_name), *altered]:
-            full_name = whole(segments, project)
-            if ".".join(segments) not in tables:
-                known.append(find(full_name))
-                tables[".".join(segments)] = full_name
-                _add(catalog, segments, known[-1], len(known))
-        answer = SHARED.ask(
-            "Analyze",
-            service.AnalyzeRequest(options=options, simple_catalog=catalog, sql_statement=sql),
-            service.AnalyzeResponse,
-        )
-    except Complaint as complaint:
-        raise Refused(400, "invalidQuery", complaint.message) from None
-    kind, node = _statement(answer.resolved_statement)
-    scans = tuple(_scans(node, known))
-    return Analysed(sql, kind, _fields(kind, node), scans, _target(kind, node, known, project), node, tables)
+    for number, (segments, stored) in enumerate(tables, 1):
+        _add(catalog, segments, stored, number)
+    return catalog
 
 
-def whole(segments: list[str], project: str) -> str:
+def whole(segments: Sequence[str], project: str) -> str:
     """The whole name of a table as a statement writes it. Raises Refused."""
     parts = ".".join(segments).split(".")
     if len(parts) == 2:
@@ -226,7 +257,7 @@ def _options() -> Any:
     return options
 
 
-def _add(catalog: Any, segments: list[str], stored: Stored, number: int) -> None:
+def _add(catalog: Any, segments: Sequence[str], stored: Stored, number: int) -> None:
     """The table under the path by which a statement calls it."""
     *above, name = segments
     for one in above:
@@ -270,9 +301,9 @@ def _fields(kind: str, node: Any) -> Schema:
     return fields
 
 
-def _target(kind: str, node: Any, known: list[Stored], project: str) -> str | None:
+def _target(kind: str, node: Any, known: Sequence[Table], project: str) -> str | None:
     if kind in ("INSERT", "DELETE", "UPDATE", "MERGE", "TRUNCATE_TABLE"):
-        return known[node.table_scan.table.serialization_id - 1].full_name
+        return known[node.table_scan.table.serialization_id - 1][0]
     if kind in ("CREATE_TABLE", "CREATE_TABLE_AS_SELECT"):
         return whole(list(node.parent.parent.name_path), project)
     if kind == "DROP_TABLE":
@@ -280,20 +311,3 @@ def _target(kind: str, node: Any, known: list[Stored], project: str) -> str | No
     if kind == "ALTER_TABLE":
         return whole(list(node.parent.name_path), project)
     return None
-
-
-def _scans(node: Any, known: list[Stored]) -> Iterator[Scan]:
-    for scan in _below(node, "ResolvedTableScanProto"):
-        stored = known[scan.table.serialization_id - 1]
-        columns = frozenset(stored.fields[index]["name"] for index in scan.column_index_list)
-        yield Scan(stored.full_name, columns, scan.HasField("for_system_time_expr"))
-
-
-def _below(message: Any, name: str) -> Iterator[Any]:
-    """Every message of a type within another."""
-    if message.DESCRIPTOR.name == name:
-        yield message
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is not None:
-            for one in value if descriptor.is_repeated else (value,):
-                yield from _below(one, name)

@@ -136,6 +136,15 @@ class Catalog:
             stored.modified = max(self._instant(), before.since + TICK)
             self.touch(stored)
 
+    def stream(self, stored: Stored, rows: pa.Table) -> None:
+        """Rows that arrive by streaming: they are seen at once, and the table's time does not move.
+
+        That it lags is documented, by how much is not.
+        """
+        with self.lock:
+            stored.rows = pa.concat_tables([stored.rows, _shaped(rows, stored.fields)])
+            stored.is_streamed_into = True
+
     def touch(self, stored: Stored) -> None:
         """Something about the table is other than before."""
         stored.version += 1

@@ -12,9 +12,11 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from tests.standins.bigquery.analysis import Analysed, analysed, defined
+from tests.standins.bigquery.analysis import Analysed, defined
 from tests.standins.bigquery.catalog import KEPT, TICK, Catalog, Refused, Stored, Version
 from tests.standins.bigquery.columns import Schema, arrow_field, arrow_schema, fitted, weight
+from tests.standins.bigquery.options import options_of
+from tests.standins.bigquery.shapes import analysed_once
 from tests.standins.bigquery.translation import (
     Parameter,
     mentions,
@@ -44,6 +46,8 @@ class Warehouse(Catalog):
 
     may_parameters_travel = False
     """Whether a query parameter may stand after FOR SYSTEM_TIME AS OF, which nobody has told."""
+    clustering_max = 4
+    """By how many columns a table clusters at most, as far as we know."""
 
     def __init__(self, project: str = "acme", location: str = "EU") -> None:
         super().__init__(project, location)
@@ -62,7 +66,7 @@ class Warehouse(Catalog):
         columns = {name: one.column for name, one in (parameters or {}).items()}
         with self.lock:
             altered = [path_of(parsed(sql).this).split(".")] if re.match(r"\s*ALTER\s+TABLE\b", sql, re.I) else []
-            made = analysed(sql, self.find, self.project, columns, altered)
+            made = analysed_once(sql, self.find, self.project, columns, altered)
             self._look_at_moments(made, parsed(sql), parameters or {})
             return made
 
@@ -84,11 +88,12 @@ class Warehouse(Catalog):
             stored.sql = sql
             return stored
 
-    def restricted(self, stored: Stored, where: str) -> pa.Table:
-        """The rows of a table that meet a condition, in all its columns. Raises Refused."""
+    def restricted(self, stored: Stored, where: str, moment: datetime.datetime | None = None) -> pa.Table:
+        """The rows of a table that meet a condition, in all its columns, now or at a moment. Raises Refused."""
         if not where:
-            return stored.rows
-        rows = self.run(f"SELECT * FROM `{stored.full_name}` WHERE ({where})").rows
+            return stored.at(moment).rows
+        then = f"FOR SYSTEM_TIME AS OF TIMESTAMP '{moment.isoformat()}'" if moment else ""
+        rows = self.run(f"SELECT * FROM `{stored.full_name}` {then} WHERE ({where})").rows
         assert rows is not None
         return rows
 
@@ -135,16 +140,18 @@ class Warehouse(Catalog):
         assert made.target is not None
         if not self._may_create(made.target, tree):
             return Outcome(target=made.target)
+        resource, expires = options_of(tree, self._moment, self.clustering_max)
         rows = self._computed(made, tree.expression, parameters, made.fields)
         stored = self.replace(made.target, made.fields, rows)
-        self._describe(stored, tree)
+        stored.resource, stored.expires = resource, expires
         return Outcome(target=made.target)
 
     def _create_table(self, made: Analysed, tree: exp.Expression, parameters: Mapping[str, Parameter]) -> Outcome:
         assert made.target is not None
         if self._may_create(made.target, tree):
+            resource, expires = options_of(tree, self._moment, self.clustering_max)
             stored = self.create(made.target, made.fields)
-            self._describe(stored, tree)
+            stored.resource, stored.expires = resource, expires
         return Outcome(target=made.target)
 
     def _insert(self, made: Analysed, tree: exp.Expression, parameters: Mapping[str, Parameter]) -> Outcome:
@@ -154,7 +161,7 @@ class Warehouse(Catalog):
         fields = [next(column for column in stored.fields if column["name"] == name) for name in names]
         query = tree.expression
         if isinstance(query, exp.Values):
-            query = exp.select("*").from_(query.as_("v"))
+            query = exp.select("*").from_(query.copy().as_("v"))
         incoming = self._computed(made, query, parameters, fields)
         whole = [
             incoming[column["name"]]
@@ -176,8 +183,8 @@ class Warehouse(Catalog):
                 f"UPDATE or DELETE statement over table {made.target} would affect rows in the streaming buffer, "
                 "which is not supported",
             )
-        condition = tree.args["where"].this
-        kept = exp.select("*").from_(tree.this).where(exp.not_(exp.func("COALESCE", condition, exp.false())))
+        condition = tree.args["where"].this.copy()
+        kept = exp.select("*").from_(tree.this.copy()).where(exp.not_(exp.func("COALESCE", condition, exp.false())))
         rows = self._computed(made, kept, parameters, stored.fields)
         affected = stored.rows.num_rows - rows.num_rows
         if affected:
@@ -227,28 +234,6 @@ class Warehouse(Catalog):
             return False
         raise Refused(409, "duplicate", f"Already Exists: Table {project}:{dataset}.{table}")
 
-    def _describe(self, stored: Stored, tree: exp.Expression) -> None:
-        """Options, partitioning and clustering of a CREATE TABLE."""
-        properties = tree.args.get("properties")
-        for one in properties.expressions if properties else []:
-            if isinstance(one, exp.ClusterProperty):
-                stored.resource["clustering"] = {"fields": [column.name for column in one.expressions]}
-            elif isinstance(one, exp.PartitionedByProperty):
-                column = one.this.find(exp.Column)
-                stored.resource["timePartitioning"] = {"type": "DAY", "field": column.name if column else None}
-            elif isinstance(one, exp.Property):
-                self._option(stored, one.name, one.args["value"])
-
-    def _option(self, stored: Stored, name: str, value: exp.Expression) -> None:
-        if name == "expiration_timestamp":
-            stored.expires = self._moment(value)
-        elif name == "description":
-            stored.resource["description"] = value.name
-        elif name == "labels":
-            stored.resource["labels"] = {
-                pair.expressions[0].name: pair.expressions[1].name for pair in value.expressions
-            }
-
     def _computed(
         self, made: Analysed, query: exp.Expression, parameters: Mapping[str, Parameter], fields: Schema
     ) -> pa.Table:
@@ -279,7 +264,7 @@ class Warehouse(Catalog):
         for table, full_name in mentions(query, tables):
             stored = self.find(full_name)
             if stored.kind == "VIEW":
-                inner = parsed(stored.sql)
+                inner = parsed(stored.sql).copy()
                 self._place(inner, self.analyse(stored.sql).tables, registered, {})
                 table.replace(inner.subquery(exp.to_identifier(table.alias or table.name, quoted=True)))
                 continue
@@ -319,9 +304,7 @@ class Warehouse(Catalog):
             moment = None if expression is None else self._moment(expression, parameters, LOS_ANGELES)
             stored = self.find(full_name)
             if moment is not None and stored.kind != "TABLE":
-                raise Refused(
-                    400, "invalidQuery", f"FOR SYSTEM_TIME AS OF is not allowed for {path_of(table)}, a view."
-                )
+                raise Refused(400, "invalidQuery", f"FOR SYSTEM_TIME AS OF is not for views: {path_of(table)}")
             moments.setdefault(full_name, set()).add(moment)
         for full_name, found in moments.items():
             if len(found) > 1:
@@ -346,7 +329,8 @@ class Warehouse(Catalog):
             raise Refused(400, "invalidQuery", "FOR SYSTEM_TIME AS OF must be a constant expression, not a parameter.")
         self._connection.execute(f"SET TimeZone = '{zone}'")
         try:
-            found = self._fetched(f"SELECT ({translated(expression, parameters or {}, self._now)})::TIMESTAMPTZ AS m")
+            sql = translated(expression.copy(), parameters or {}, self._now)
+            found = self._fetched(f"SELECT ({sql})::TIMESTAMPTZ AS m")
         finally:
             self._connection.execute("SET TimeZone = 'UTC'")
         moment: datetime.datetime = found.column(0).cast(pa.timestamp("us", "UTC"))[0].as_py()

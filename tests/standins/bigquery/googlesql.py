@@ -13,12 +13,16 @@ import os
 import platform
 import re
 import threading
+from collections import OrderedDict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+
+CATALOGS_MAX = 64
 
 
 class Complaint(Exception):
@@ -38,12 +42,15 @@ class GoogleSQL:
         self._lock = threading.RLock()
         self._exports: Any = None
         self._store: Any = None
+        self._catalogs: OrderedDict[bytes, int] = OrderedDict()
 
     def ask(self, method: str, request: Message, answer: type[Message]) -> Any:
         """Call one method of the module's service. Raises Complaint."""
         with self._lock:
             if self._exports is None:
                 self._begin()
+            if len(self._catalogs) > CATALOGS_MAX:
+                self._forget()
             try:
                 return self._asked(method, request.SerializeToString(), answer)
             except Complaint:
@@ -52,6 +59,19 @@ class GoogleSQL:
                 # After a trap, as for a statement nested too deeply, the module's memory is not to be trusted.
                 self._exports = None
                 raise
+
+    def catalog(self, described: bytes) -> int:
+        """The number under which the module keeps a catalog, so that the built-in functions are set up once."""
+        from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+        with self._lock:
+            if described not in self._catalogs:
+                request = service.RegisterCatalogRequest()
+                request.simple_catalog.ParseFromString(described)
+                number = self.ask("RegisterCatalog", request, service.RegisterResponse).registered_id
+                self._catalogs[described] = number
+            self._catalogs.move_to_end(described)
+            return self._catalogs[described]
 
     def _asked(self, method: str, question: bytes, answer: type[Message]) -> Any:
         exports, store = self._exports, self._store
@@ -73,6 +93,16 @@ class GoogleSQL:
             exports["wasm_free"](store, size)
         return answer.FromString(content)
 
+    def _forget(self) -> None:
+        """Let go of the catalog that was used longest ago."""
+        from google.protobuf import empty_pb2
+        from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
+
+        _, number = self._catalogs.popitem(last=False)
+        self._asked(
+            "UnregisterCatalog", service.UnregisterRequest(registered_id=number).SerializeToString(), empty_pb2.Empty
+        )
+
     def _begin(self) -> None:
         import tzdata
         from wasmtime import Config, Engine, Linker, Store, WasiConfig
@@ -90,6 +120,7 @@ class GoogleSQL:
         exports = instance.exports(store)
         exports["_initialize"](store)
         self._exports, self._store = exports, store
+        self._catalogs.clear()
 
 
 SHARED = GoogleSQL()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import grpc
@@ -38,6 +38,19 @@ class Fault:
     stream: int | None = None
 
 
+COMPRESSIONS = {0: None, 1: "lz4", 2: "zstd"}
+"""ArrowSerializationOptions.CompressionCodec → Arrow's word."""
+
+
+@dataclass
+class _Stream:
+    """Rows of a session, and after which of them a message has ended: only there it can be read on."""
+
+    rows: pa.Table
+    compression: str | None
+    borders: set[int] = field(default_factory=lambda: {0})
+
+
 class Storage:
     """Serves the tables of a warehouse on a free port of 127.0.0.1. Use as a context manager."""
 
@@ -55,7 +68,7 @@ class Storage:
         self.messages_sent = 0
         self.stalls = 0
         self._lock = threading.Lock()
-        self._streams: dict[str, pa.Table] = {}
+        self._streams: dict[str, _Stream] = {}
         self._server = grpc.server(
             concurrent.futures.ThreadPoolExecutor(max_workers=16), options=[("grpc.so_reuseport", 0)]
         )
@@ -115,18 +128,20 @@ class Storage:
                     grpc.StatusCode.INVALID_ARGUMENT,
                     f"request failed: non-table entities cannot be read with the storage API: {stored.kind}",
                 )
-            rows = self.warehouse.restricted(stored, options.row_restriction)
+            moment = wanted.table_modifiers.snapshot_time if "snapshot_time" in wanted.table_modifiers else None
+            rows = self.warehouse.restricted(stored, options.row_restriction, moment)
             _, rows = self.warehouse.cut(stored, rows, list(options.selected_fields))
         except Refused as refused:
             code = grpc.StatusCode.NOT_FOUND if refused.status == 404 else grpc.StatusCode.INVALID_ARGUMENT
             context.abort(code, refused.message)
+        compression = COMPRESSIONS[options.arrow_serialization_options.buffer_compression]
         name = f"projects/{project}/locations/{self.warehouse.location}/sessions/s{number}"
         count = min(request.max_stream_count or 100, self.streams_max, max(1, rows.num_rows)) if rows.num_rows else 0
         names = [f"{name}/streams/{index}" for index in range(count)]
         with self._lock:
             for index, stream in enumerate(names):
                 first, last = rows.num_rows * index // count, rows.num_rows * (index + 1) // count
-                self._streams[stream] = rows.slice(first, last - first)
+                self._streams[stream] = _Stream(rows.slice(first, last - first), compression)
         return types.ReadSession(
             name=name,
             table=wanted.table,
@@ -144,11 +159,12 @@ class Storage:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the header x-goog-request-params has to name the stream")
         with self._lock:
             self.reads.append((request.read_stream, request.offset))
-            rows = self._streams.get(request.read_stream)
-        if rows is None:
+            stream = self._streams.get(request.read_stream)
+        if stream is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such stream")
-        if request.offset > rows.num_rows:
-            context.abort(grpc.StatusCode.OUT_OF_RANGE, "the offset is behind the last row")
+        rows = stream.rows
+        if request.offset not in stream.borders:
+            context.abort(grpc.StatusCode.OUT_OF_RANGE, f"no message of this stream ended at row {request.offset}")
         sent = request.offset
         while True:
             if self._fails(request.read_stream, sent, context):
@@ -156,15 +172,26 @@ class Storage:
             if sent >= rows.num_rows:
                 return
             batch = rows.slice(sent, self._size(request.read_stream, sent)).combine_chunks().to_batches()[0]
+            begun = sent
             sent += batch.num_rows
             with self._lock:
                 self.messages_sent += 1
+                stream.borders.add(sent)
             yield types.ReadRowsResponse(
                 arrow_record_batch=types.ArrowRecordBatch(
-                    serialized_record_batch=_compressed(batch), row_count=batch.num_rows
+                    serialized_record_batch=self._serialized(request.read_stream, begun, batch, stream.compression),
+                    row_count=batch.num_rows,
                 ),
                 row_count=batch.num_rows,
             )
+
+    def _serialized(self, name: str, sent: int, batch: pa.RecordBatch, compression: str | None) -> bytes:
+        """The rows of a stream after those that are sent, alone without their schema, as the service sends them."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+            writer.write_batch(batch)
+        messages = list(pa.ipc.MessageReader.open_stream(sink.getvalue()))
+        return messages[1].serialize().to_pybytes()
 
     def _size(self, stream: str, sent: int) -> int:
         """Rows of the next message: fewer when a fault is due before a whole batch is out."""
@@ -197,12 +224,3 @@ class Storage:
             if context.add_callback(gone.set):
                 gone.wait()
         return True
-
-
-def _compressed(batch: pa.RecordBatch) -> bytes:
-    """The batch alone, without its schema, as the service sends it."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-        writer.write_batch(batch)
-    messages = list(pa.ipc.MessageReader.open_stream(sink.getvalue()))
-    return messages[1].serialize().to_pybytes()

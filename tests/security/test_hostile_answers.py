@@ -105,18 +105,19 @@ def test_an_answer_that_unpacks_to_a_huge_one_is_not_unpacked(monkeypatch: pytes
             ask(host.url)
 
 
-def test_an_answer_in_drops_is_given_up() -> None:
-    """Each byte comes within the timeout and the answer never ends: after ten timeouts nobody waits any more."""
-    began = time.monotonic()
+def test_an_answer_in_drops_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes within the timeout and the answer never ends: after some timeouts nobody waits any more."""
+    # Half a timeout here and ten outside: a busy machine may not be quick enough for a timeout that is short.
+    monkeypatch.setattr(syncer.answer, "TIMEOUTS_MAX", 0.5)
     drops = [b"x"] * 1_000
     with (
-        Host(head("Content-Length: 1000"), *drops, pause=0.02) as host,
+        Host(head("Content-Length: 1000"), *drops, pause=0.05) as host,
         pytest.raises(ServiceUnavailable, match="did not finish its answer") as raised,
     ):
-        ask(host.url, timeout=0.05)
+        ask(host.url, timeout=2.0)
 
     assert raised.value.doubt
-    assert time.monotonic() - began < 5
+    assert host.sent < 500
 
 
 # The library lets go of a connection that it cannot understand when its memory is collected, and not before.

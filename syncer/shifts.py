@@ -96,6 +96,7 @@ def measure(db: duckdb.DuckDBPyConnection, plan: Plan, moved: str, stock: Stock)
 
     numeric = [slot for slot in numeric if number_of[slot][0]]
     known_of = stock.spreads(numeric)
+    numeric = [slot for slot in numeric if known_of[slot][0]]
     plan.shifts = {slot.name: _shift(number_of[slot], known_of[slot]) for slot in numeric}
     wide = {
         slot: plan.shifts[slot.name].values

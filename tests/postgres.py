@@ -101,6 +101,20 @@ class PostgresServer:
             self._process.wait(30)
             self._process = None
 
+    @contextlib.contextmanager
+    def following(self) -> Iterator[None]:
+        """As if it were the copy of another server, which it waits for."""
+        mark = self._data / "standby.signal"
+        self.stop()
+        mark.touch(0o644)
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
+            mark.unlink()
+            self.start()
+
     def remove(self) -> None:
         """Stop, and leave nothing behind."""
         self.stop()

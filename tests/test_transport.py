@@ -57,6 +57,10 @@ class Patience(threading.Event):
         return self.is_set()
 
 
+class Gone(Exception):
+    """Whatever says that nothing may be sent any more."""
+
+
 @pytest.fixture
 def echo() -> Iterator[Echo]:
     standin = Echo()
@@ -105,6 +109,21 @@ def test_requests_are_counted(echo: Echo) -> None:
     post(transport, echo.url)
 
     assert (3, {503: 2, 200: 1}) == (transport.requests, dict(transport.statuses))
+
+
+def test_requests_are_timed(echo: Echo) -> None:
+    """Whoever watches is told of every attempt, of both doors: its status, or that there was none, and how long it
+    took without the wait for its place in the pace."""
+    told: list[tuple[int | None, float]] = []
+    transport = transport_to(watch=lambda status, seconds: told.append((status, seconds)))
+    echo.trouble("status", answer=Answer(503, "sorry"))
+    echo.trouble("close")
+    post(transport, echo.url)
+    post(transport.door("another", Pace(1, 0.4)), echo.url)
+    post(transport.door("another", Pace(1, 0.4)), echo.url)
+
+    assert [503, None, 200, 200, 200] == [status for status, _ in told]
+    assert all(0 < seconds < 0.35 for _, seconds in told)
 
 
 # Repeats and waits.
@@ -506,3 +525,24 @@ def test_nothing_of_a_request_is_told(
     told += "".join(record.getMessage() for record in caplog.records if not record.name.startswith("urllib3"))
 
     assert [] == [canary for canary in (SECRET, VALUE) if canary in told]
+
+
+def test_whoever_may_not_send_any_more_sends_nothing(echo: Echo) -> None:
+    """What has to be confirmed first is asked before each request, a repeat and one through another door too."""
+    asked: list[int] = []
+
+    def confirm() -> None:
+        asked.append(len(asked))
+        if len(asked) > 2:
+            raise Gone
+
+    transport = transport_to()
+    transport.confirm_first(confirm)
+    assert 200 == post(transport, echo.url).status_code
+    echo.trouble("status", times=None, answer=Answer(503, {}))
+    with pytest.raises(Gone):
+        post(transport, echo.url)
+    with pytest.raises(Gone):
+        post(transport.door("reading", PLENTY), echo.url)
+
+    assert ([0, 1, 2, 3], 2) == (asked, echo.count)

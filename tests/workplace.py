@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
+import pyarrow as pa
 
-from syncer.config_file import LocalState
+from syncer.config_file import DatasetState, LocalState
 from syncer.control import Control, Run
+from tests.sources.bigquery_here import BigQueryHere
 
 PROJECT = Path(__file__).resolve().parents[1]
-LEASE_SECONDS = 1.5
+DATASET = "syncer_state"
+LEASE_SECONDS = 3.0
 NO_BRAKES = """
 [brakes]
 changed_max = 1.0
@@ -56,13 +61,19 @@ class Result:
 class Workplace:
     """One user's folder."""
 
-    def __init__(self, folder: Path, control: str | None = None) -> None:
-        """`control` is the URL of a server for the control store; its leases are short."""
+    def __init__(self, folder: Path, control: str | None = None, there: BigQueryHere | None = None) -> None:
+        """`control` is the URL of a server for the control store; its leases are short. With `there` the warehouse is
+        in BigQuery, as far as its table `people`, and the state beside it."""
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.state = folder / "state"
         kept = {} if control is None else {"control": control, "lease_seconds": LEASE_SECONDS}
-        self.kept = LocalState.model_validate({"path": str(self.state), **kept})
+        self.there = there
+        self.kept: LocalState | DatasetState = (
+            DatasetState.model_validate({"type": "bigquery", "dataset": DATASET, "path": str(self.state), **kept})
+            if there
+            else LocalState.model_validate({"path": str(self.state), **kept})
+        )
         """The state's section of the config."""
         self.warehouse = folder / "warehouse.duckdb"
         self.started = 0
@@ -78,19 +89,33 @@ class Workplace:
     def write(self, destinations: Mapping[str, str], mappings: Mapping[str, str], more: str = "") -> None:
         """The config with these `[destinations.NAME]` bodies, and a mapping file for each of `mappings`."""
         text = f'[source]\ntype = "duckdb"\npath = "{self.warehouse.name}"\n'
+        state = ""
+        if self.there is not None:
+            text = '[source]\ntype = "bigquery"\nproject = "acme"\nlocation = "EU"\n'
+            text += f'endpoint = "{self.there.rest.url}"\nstorage_endpoint = "{self.there.storage.url}"\n'
+            state = f'type = "bigquery"\ndataset = "{DATASET}"\n'
         text += "".join(f"\n[destinations.{name}]\n{body}\n" for name, body in destinations.items())
         if self.kept.control is not None:
-            text += f'\n[state]\ncontrol = "env:SYNCER_CONTROL_URL"\nlease_seconds = {LEASE_SECONDS}\n'
+            state += f'control = "env:SYNCER_CONTROL_URL"\nlease_seconds = {LEASE_SECONDS}\n'
+        text += f"\n[state]\n{state}" if state else ""
         (self.folder / "config.toml").write_text(text + more)
         (self.folder / "mappings").mkdir(exist_ok=True)
+        table = "people" if self.there is None else "activation.people"
         for name, body in mappings.items():
-            (self.folder / "mappings" / f"{name}.toml").write_text(f'destination = "{name}"\n\n{body}')
+            (self.folder / "mappings" / f"{name}.toml").write_text(
+                f'destination = "{name}"\n\n' + body.replace('source = "people"', f'source = "{table}"')
+            )
 
     def sql(self, *statements: str) -> None:
         """Change the warehouse."""
         with duckdb.connect(str(self.warehouse)) as connection:
             for statement in statements:
                 connection.execute(statement)
+            if self.there is not None:
+                table = connection.sql("SELECT * FROM people").to_arrow_table()
+                wide = {pa.int32(): pa.int64()}
+                fields = [one.with_type(wide.get(one.type, one.type)) for one in table.schema]
+                self.there.warehouse.put("activation.people", table.cast(pa.schema(fields)))
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What the warehouse answers."""
@@ -112,10 +137,10 @@ class Workplace:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *words: str, prefix: Sequence[str] = ()) -> Process:
+    def start(self, *words: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Process:
         """Start a command and go on."""
         self.started += 1
-        return Process(self._words(words, prefix), self.folder, self._env, self.started)
+        return Process(self._words(words, prefix), self.folder, self._env | dict(env or {}), self.started)
 
     def _words(self, words: Sequence[str], prefix: Sequence[str]) -> list[str]:
         return [*prefix, sys.executable, "-m", "syncer", "--config", str(self.folder / "config.toml"), *words]
@@ -129,6 +154,14 @@ class Workplace:
             return control.holder(sync)
         finally:
             control.close()
+
+    def outlast(self, sync: str) -> None:
+        """What time would do, after a process was killed that held a sync: its lease has run out."""
+        if self.kept.control is not None:
+            url = self.kept.control.get_secret_value()
+            # It may have been killed before it made the store.
+            with contextlib.suppress(psycopg.errors.UndefinedTable), psycopg.connect(url, autocommit=True) as db:
+                db.execute("UPDATE syncer.lease SET expires_at = '-infinity' WHERE sync = %s", [sync])
 
     def journal(self, sync: str) -> list[Run]:
         """Every run that the store names, newest first."""

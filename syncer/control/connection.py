@@ -50,6 +50,15 @@ class Database(Protocol):
     def executemany(self, query: str, values: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each of these."""
 
+    def tables(self) -> list[str]:
+        """Every table of the store."""
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table."""
+
+    def go_on_after(self, table: str) -> None:
+        """Let the next row of a table have a number after those that it has; they came with their rows."""
+
 
 class Fence(Protocol):
     """What a holder of a sync shows at each write, so that one who lost it cannot write any more."""
@@ -97,3 +106,9 @@ class Connection(Protocol):
 def row(db: Database, query: str, values: Sequence[Any] = ()) -> Row | None:
     """The first row of a query, if there is one."""
     return next(iter(db.execute(query, values)), None)
+
+
+def number(db: Database, query: str, values: Sequence[Any] = ()) -> int:
+    """The only number that a query answers; 0 when it answers nothing."""
+    found = row(db, query, values)
+    return int(found[0]) if found else 0

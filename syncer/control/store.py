@@ -1,4 +1,4 @@
-"""The control store of one state folder: what each sync's state consists of, its runs, and its parked records."""
+"""The control store itself: how it is opened, who holds a sync, what each sync's state consists of, and its runs."""
 
 from __future__ import annotations
 
@@ -9,52 +9,37 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from syncer.control import sqlite
-from syncer.control.connection import Connection, Database, Where, row
-from syncer.control.noting import Noting, discard, drop_plans, has_weight, is_to_be_noted
+from syncer.control import copying, sqlite
+from syncer.control.connection import Connection, Database, Where, number, row
+from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
+from syncer.control.schema import SYNC_ID
+from syncer.control.telling import Telling
 from syncer.control.values import (
     EMPTY,
-    Approval,
     Code,
     LeftBehind,
-    Parked,
     PlanFile,
     Run,
     Settled,
     Standing,
     enumerate_new,
 )
+from syncer.control.waiting import RETRY_SECONDS, Waiting
 
-RETRY_SECONDS = (3600.0, 4 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0)
-"""A parked record with the same values is tried again after these, unless the config says otherwise; afterwards
-only on request."""
 RUNS_KEPT = 1_000
 """Runs of each sync that the journal keeps."""
 KILLED = (
     "The process ended in the middle of this run (killed, or without power); the next run went on from what was known."
 )
 
-_ID = "(SELECT id FROM sync WHERE name = ?)"
-_ATTEMPTS = "(CASE WHEN parked.payload = excluded.payload THEN parked.attempts ELSE 0 END)"
-"""How often a record was refused before with the values with which it is refused now."""
 _RUN = (
     "run.id, sync.name, started, finished, result, planned, accepted, rejected, deferred, unsent, requests, digest, "
     "error, facts, released"
 )
 
 
-class Control(Noting):
+class Control(Waiting, Telling):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        retry_seconds: Sequence[float] = RETRY_SECONDS,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(connection)
-        self._retry_seconds = tuple(retry_seconds)
-        self._clock = clock
 
     @classmethod
     def open(
@@ -93,6 +78,16 @@ class Control(Noting):
         from syncer.control import postgres
 
         return postgres.wrong(where)
+
+    def syncs(self) -> list[str]:
+        """The names of all syncs that the store knows of."""
+        with self._reading() as db:
+            return [name for (name,) in db.execute("SELECT name FROM sync ORDER BY name")]
+
+    def copy_to(self, other: Control, bases: Mapping[str, tuple[str | None, int]]) -> None:
+        """Everything but plans and their batches into a store that holds nothing, in one commit; see `copying`."""
+        with self._reading() as old, other._writing() as new:
+            copying.copy(old, new, bases)
 
     def close(self) -> None:
         """Close the connection."""
@@ -133,10 +128,10 @@ class Control(Noting):
             sync_id, identity, base_file, base_rows, generation, versions = found
             slots = _slots(db, sync_id)
             plans = []
-            for plan_id, file, number in db.execute(
+            for plan_id, file, total in db.execute(
                 "SELECT id, file, rows FROM plan WHERE sync_id = ? ORDER BY id", [sync_id]
             ):
-                codes = bytearray([Code.UNSENT]) * number
+                codes = bytearray([Code.UNSENT]) * total
                 for lo, hi, known in _batches(db, plan_id):
                     codes[lo:hi] = known
                 if has_weight(codes):
@@ -176,7 +171,7 @@ class Control(Noting):
     def closed_plans(self, sync: str) -> int:
         """How many plans wait to be folded."""
         with self._reading() as db:
-            return _number(db, f"SELECT count(*) FROM plan WHERE sync_id = {_ID} AND state = 'closed'", [sync])
+            return number(db, f"SELECT count(*) FROM plan WHERE sync_id = {SYNC_ID} AND state = 'closed'", [sync])
 
     def forget(self, sync: str) -> list[str]:
         """Drop everything that is known of a sync except its journal; returns the files that nobody needs now."""
@@ -185,7 +180,7 @@ class Control(Noting):
             if found is None:
                 return []
             sync_id, base_file = found
-            plans = db.execute("SELECT id, file FROM plan WHERE sync_id = ?", [sync_id])
+            plans = db.execute("SELECT id, file FROM plan WHERE sync_id = ? ORDER BY id", [sync_id])
             drop_plans(db, [plan_id for plan_id, _ in plans])
             db.execute("DELETE FROM field WHERE sync_id = ?", (sync_id,))
             db.execute("DELETE FROM parked WHERE sync_id = ?", (sync_id,))
@@ -206,8 +201,10 @@ class Control(Noting):
     def garbage(self, older_than_seconds: float) -> list[str]:
         """Files that nothing refers to any more since that long."""
         with self._reading() as db:
-            limit = time.time() - older_than_seconds
-            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ?", [limit])]
+            now = time.time()
+            # Garbage of the future was made while the clock was ahead; waiting for its time could take years.
+            query = "SELECT file FROM garbage WHERE since <= ? OR since > ? ORDER BY file"
+            return [file for (file,) in db.execute(query, [now - older_than_seconds, now])]
 
     def collected(self, files: Iterable[str]) -> None:
         """These garbage files are deleted."""
@@ -215,11 +212,15 @@ class Control(Noting):
             db.executemany("DELETE FROM garbage WHERE file = ?", [(file,) for file in files])
 
     def referenced(self, sync: str) -> set[str]:
-        """Every file of this sync that the store names in any way."""
-        with self._reading() as db:
+        """Every file of this sync that the store names in any way.
+
+        Whoever holds the sync may delete what was there before this and is not named; so a holder is asked whether it
+        still is one. Raises LeaseLost.
+        """
+        with self._writing() as db:
             found = db.execute(
-                f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {_ID} "
-                f"UNION ALL SELECT file FROM history WHERE sync_id = {_ID} "
+                f"SELECT file FROM garbage UNION ALL SELECT file FROM plan WHERE sync_id = {SYNC_ID} "
+                f"UNION ALL SELECT file FROM history WHERE sync_id = {SYNC_ID} "
                 "UNION ALL SELECT base_file FROM sync WHERE name = ? AND base_file IS NOT NULL",
                 [sync, sync, sync],
             )
@@ -227,24 +228,36 @@ class Control(Noting):
 
     # --- a run -----------------------------------------------------------------------------------------------
 
-    def begin_run(self, sync: str, identity: str, trigger: str = "command", undoes: int | None = None) -> int:
+    def begin_run(
+        self,
+        sync: str,
+        identity: str,
+        trigger: str = "command",
+        undoes: int | None = None,
+        *,
+        by: str | None = None,
+        is_partial: bool = False,
+        kept: int = RUNS_KEPT,
+    ) -> int:
         """Write the run into the journal before it does anything; returns its number. The oldest runs make room.
 
-        `undoes` is the run whose changes this one takes back.
+        `undoes` is the run whose changes this one takes back, `by` is who asked for it, `is_partial` whether a
+        schedule does not take it for its own, and `kept` how many runs of the sync stay.
         """
-        facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes})
+        facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes}) | ({"by": by} if by else {})
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
-            run_id = _number(
+            run_id = number(
                 db,
-                "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?) RETURNING id",
-                (sync_id, time.time(), json.dumps(facts)),
+                "INSERT INTO run(sync_id, started, result, facts, is_partial) VALUES (?, ?, 'running', ?, ?) "
+                "RETURNING id",
+                (sync_id, self._clock(), json.dumps(facts), int(is_partial)),
             )
             db.execute(
                 "DELETE FROM run WHERE sync_id = ?1 AND id <= "
                 "(SELECT id FROM run WHERE sync_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                (sync_id, RUNS_KEPT),
+                (sync_id, kept),
             )
             return run_id
 
@@ -277,7 +290,7 @@ class Control(Noting):
                 "UPDATE run SET planned = ?, unsent = ?, digest = ?, released = ? WHERE id = ?",
                 (sendable, sendable, digest, json.dumps(list(released)), run_id),
             )
-            return _number(
+            return number(
                 db,
                 "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, ?, 'open') "
                 "RETURNING id",
@@ -315,7 +328,7 @@ class Control(Noting):
     def take_over(self, run_id: int, sync_id: int, file: str, rows: int) -> None:
         """Make a durable file part of the state, in one commit: what it says is what the destination holds."""
         with self._writing() as db:
-            plan_id = _number(
+            plan_id = number(
                 db,
                 "INSERT INTO plan(sync_id, run_id, file, rows, sendable, state) VALUES (?, ?, ?, ?, 0, 'closed') "
                 "RETURNING id",
@@ -331,7 +344,7 @@ class Control(Noting):
         with self._reading() as db:
             found = db.execute(
                 "SELECT plan.id, run_id, file, lo, hi, codes, job FROM batch JOIN plan ON plan.id = batch.plan_id "
-                f"WHERE job IS NOT NULL AND plan.sync_id = {_ID} ORDER BY plan.id, lo",
+                f"WHERE job IS NOT NULL AND plan.sync_id = {SYNC_ID} ORDER BY plan.id, lo",
                 [sync],
             )
             left = [
@@ -369,11 +382,13 @@ class Control(Noting):
             result = "failed"
             error = f"The counts do not add up: {counts['planned']} planned, {total} accounted for. {error or ''}"
         with self._writing() as db:
+            if error is not None and plan_id is not None:
+                counts = _recounted(db, plan_id, counts)
             db.execute(
                 "UPDATE run SET finished = ?, result = ?, planned = ?, accepted = ?, rejected = ?, deferred = ?, "
                 "unsent = ?, requests = ?, error = ?, facts = ? WHERE id = ?",
                 (
-                    time.time(),
+                    self._clock(),
                     result,
                     counts["planned"],
                     counts["accepted"],
@@ -396,14 +411,14 @@ class Control(Noting):
                     (json.dumps(list(versions)), run_id),
                 )
 
-    def recover(self, sync: str, error: str = KILLED) -> None:
+    def recover(self, sync: str, error: str = KILLED, facts: Mapping[str, Any] | None = None) -> None:
         """Close what a killed process left open. Idempotent; the caller holds the sync's lock.
 
         Batches in flight stay without codes: their records are in doubt. The run is told in the journal with
         counts that add up: what is in doubt counts as deferred, what never left as unsent.
         """
         with self._writing() as db:
-            for (run_id,) in db.execute(f"SELECT id FROM run WHERE sync_id = {_ID} AND result = 'running'", [sync]):
+            for (run_id,) in db.execute(f"SELECT id FROM run WHERE sync_id = {SYNC_ID} AND result = 'running'", [sync]):
                 planned, counts = 0, [0, 0, 0, 0]
                 for plan_id, sendable in db.execute("SELECT id, sendable FROM plan WHERE run_id = ?", [run_id]):
                     planned += sendable
@@ -412,24 +427,27 @@ class Control(Noting):
                             counts[code] += codes.count(code)
                 db.execute(
                     "UPDATE run SET finished = ?, result = 'failed', planned = ?, accepted = ?, rejected = ?, "
-                    "deferred = ?, unsent = ?, error = ? WHERE id = ?",
+                    "deferred = ?, unsent = ?, error = ?, facts = coalesce(?, facts) WHERE id = ?",
                     (
-                        time.time(),
+                        self._clock(),
                         planned,
                         counts[Code.ACCEPTED],
                         counts[Code.REJECTED],
                         counts[Code.DEFERRED] + counts[Code.UNKNOWN],
                         planned - sum(counts),
                         error,
+                        None if facts is None else json.dumps(facts),
                         run_id,
                     ),
                 )
-            for (plan_id,) in db.execute(f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {_ID}", [sync]):
+            for (plan_id,) in db.execute(f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {SYNC_ID}", [sync]):
                 _close_plan(db, plan_id)
 
-    def runs(self, sync: str, limit: int = 1) -> list[Run]:
-        """The newest runs of a sync, newest first."""
-        return self._runs("WHERE sync.name = ? ORDER BY run.id DESC LIMIT ?", [sync, limit])
+    def runs(self, sync: str, limit: int = 1, before: int | None = None) -> list[Run]:
+        """The newest runs of a sync, or those before a run, newest first."""
+        older = "" if before is None else "AND run.id < ? "
+        values: list[Any] = [sync, *([] if before is None else [before]), limit]
+        return self._runs(f"WHERE sync.name = ? {older}ORDER BY run.id DESC LIMIT ?", values)
 
     def run(self, run_id: int) -> Run | None:
         """One run; None when the journal has none of this number."""
@@ -440,123 +458,21 @@ class Control(Noting):
             found = db.execute(f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
             return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
 
-    # --- approvals ---------------------------------------------------------------------------------------------
-
-    def approve(self, run_id: int, by: str) -> Approval | None:
-        """Let the plan that holds since this run pass, once; None when it is no run's plan that waits for it.
-
-        Only the newest run of a sync can be approved: an older plan is not what would be sent.
-        """
-        with self._writing() as db:
-            found = row(
-                db,
-                "SELECT run.sync_id, sync.name, digest FROM run JOIN sync ON sync.id = run.sync_id "
-                "WHERE run.id = ? AND result = 'held' AND digest IS NOT NULL "
-                "AND run.id = (SELECT max(id) FROM run AS other WHERE other.sync_id = run.sync_id)",
-                [run_id],
-            )
+    def plan_of_run(self, run_id: int) -> PlanFile | None:
+        """The plan file of a run with what became of its records, as long as it is there."""
+        with self._reading() as db:
+            found = row(db, "SELECT id, file, rows FROM plan WHERE run_id = ? AND sendable > 0", [run_id])
             if found is None:
                 return None
-            sync_id, name, digest = found
-            at = self._clock()
-            approval_id = _number(
-                db,
-                "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?) RETURNING id",
-                (sync_id, run_id, digest, by, at),
-            )
-            return Approval(approval_id, name, run_id, digest, by, at)
-
-    def approval(self, sync: str, digest: str, max_age_seconds: float) -> Approval | None:
-        """The unused approval of this very plan, if it is not too old."""
-        with self._reading() as db:
-            found = row(
-                db,
-                f"SELECT id, run_id, by, at FROM approval WHERE sync_id = {_ID} AND digest = ? AND used_by IS NULL "
-                "AND at >= ? ORDER BY id DESC LIMIT 1",
-                [sync, digest, self._clock() - max_age_seconds],
-            )
-            return None if found is None else Approval(found[0], sync, found[1], digest, found[2], found[3])
-
-    def use_of(self, saved: str) -> tuple[int, float] | None:
-        """Which run used a saved plan, and when; None when none did."""
-        with self._reading() as db:
-            found = row(db, "SELECT run_id, at FROM used_plan WHERE id = ?", [saved])
-            return None if found is None else (int(found[0]), float(found[1]))
-
-    # --- parked records ----------------------------------------------------------------------------------------
-
-    def parked(self, sync: str) -> list[Parked]:
-        """All parked records of a sync, sorted by key."""
-        with self._reading() as db:
-            found = db.execute(
-                "SELECT key, payload, attempts, first_at, last_at, next_at, code, message FROM parked "
-                f"WHERE sync_id = {_ID} ORDER BY key",
-                [sync],
-            )
-            return [Parked(*one) for one in found]
-
-    def unpark(self, sync: str, keys: Sequence[str]) -> None:
-        """Forget these rejections: the records have nothing to send any more."""
-        with self._writing() as db:
-            db.executemany(f"DELETE FROM parked WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
-
-    def drop(self, sync: str, keys: Sequence[str]) -> None:
-        """Forget what is kept of these keys besides their values: that they are parked, or gone for a while."""
-        with self._writing() as db:
-            for table in ("parked", "gone"):
-                db.executemany(f"DELETE FROM {table} WHERE key = ? AND sync_id = {_ID}", [(key, sync) for key in keys])
-
-    def retry(self, sync: str, keys: Sequence[str] | None) -> int:
-        """Let parked records (all, or these) go with the next run; returns how many."""
-        with self._writing() as db:
-            again = f"UPDATE parked SET next_at = 0 WHERE sync_id = {_ID}"
-            if keys is None:
-                return len(db.execute(f"{again} RETURNING key", [sync]))
-            return sum(len(db.execute(f"{again} AND key = ? RETURNING key", [sync, key])) for key in keys)
-
-    def _park(self, db: Database, sync_id: int, parked: Iterable[tuple[str, str, str, str]], now: float) -> None:
-        """Park each (key, payload, code, message); for the same payload it is one attempt more, and a longer delay."""
-        # Parameters 1 to 8 are the row; those after it are when to try again after the first attempt, the second, …
-        tries = range(len(self._retry_seconds))
-        next_at = f"CASE {_ATTEMPTS} {''.join(f'WHEN {one} THEN ?{9 + one} ' for one in tries)}END" if tries else "NULL"
-        retry_at = [now + delay for delay in self._retry_seconds]
-        first = retry_at[0] if retry_at else None
-        db.executemany(
-            "INSERT INTO parked(sync_id, key, payload, attempts, first_at, last_at, next_at, code, message) "
-            "VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(sync_id, key) DO UPDATE SET "
-            f"attempts = {_ATTEMPTS} + 1, next_at = {next_at}, "
-            "first_at = CASE WHEN parked.payload = excluded.payload THEN parked.first_at ELSE excluded.first_at END, "
-            "payload = excluded.payload, last_at = excluded.last_at, code = excluded.code, message = excluded.message",
-            [
-                (sync_id, key, payload, now, now, first, code, message, *retry_at)
-                for key, payload, code, message in parked
-            ],
-        )
-
-    # --- rows that are gone ------------------------------------------------------------------------------------
-
-    def gone(self, sync: str) -> dict[str, int]:
-        """Key → in how many runs in a row it was gone from the source, of what is not removed yet."""
-        with self._reading() as db:
-            return dict(db.execute(f"SELECT key, runs FROM gone WHERE sync_id = {_ID}", [sync]))
-
-    def note_gone(self, sync_id: int, gone: Mapping[str, int]) -> None:
-        """What a run has found gone, in place of what the runs before had found: who is back begins anew."""
-        with self._writing() as db:
-            db.execute("DELETE FROM gone WHERE sync_id = ?", (sync_id,))
-            db.executemany(
-                "INSERT INTO gone(sync_id, key, runs) VALUES (?, ?, ?)",
-                ((sync_id, key, runs) for key, runs in gone.items()),
-            )
-
-
-def _number(db: Database, query: str, values: Sequence[Any]) -> int:
-    found = row(db, query, values)
-    return int(found[0]) if found else 0
+            plan_id, file, total = found
+            codes = bytearray([Code.UNSENT]) * total
+            for lo, hi, known in _batches(db, plan_id):
+                codes[lo:hi] = known
+            return PlanFile(plan_id, file, bytes(codes))
 
 
 def _sync_id(db: Database, sync: str) -> int:
-    return _number(db, "SELECT id FROM sync WHERE name = ?", [sync])
+    return number(db, "SELECT id FROM sync WHERE name = ?", [sync])
 
 
 def _slots(db: Database, sync_id: int) -> dict[str, int]:
@@ -565,8 +481,19 @@ def _slots(db: Database, sync_id: int) -> dict[str, int]:
 
 def _batches(db: Database, plan_id: int) -> Iterator[tuple[int, int, bytes]]:
     """(lo, hi, codes) of a plan's batches; a batch in flight, or that was when a process died, is unknown."""
-    for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ?", [plan_id]):
+    for lo, hi, codes in db.execute("SELECT lo, hi, codes FROM batch WHERE plan_id = ? ORDER BY lo", [plan_id]):
         yield lo, hi, bytes([Code.UNKNOWN]) * (hi - lo) if codes is None else codes
+
+
+def _recounted(db: Database, plan_id: int, counts: dict[str, int]) -> dict[str, int]:
+    """The counts of a run whose last commit may have arrived although nobody said so: what it remembered was counted
+    as deferred."""
+    codes = b"".join(codes for _, _, codes in _batches(db, plan_id))
+    accepted, rejected = codes.count(Code.ACCEPTED), codes.count(Code.REJECTED)
+    more = accepted - counts["accepted"] + rejected - counts["rejected"]
+    if not 0 < more <= counts["deferred"]:
+        return counts
+    return counts | {"accepted": accepted, "rejected": rejected, "deferred": counts["deferred"] - more}
 
 
 def _close_plan(db: Database, plan_id: int) -> None:

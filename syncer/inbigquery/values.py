@@ -85,7 +85,10 @@ def text(source: Source) -> str:
         return _text(sql, "DOUBLE")
     if pa.types.is_timestamp(kind):
         return f"FORMAT_{'TIMESTAMP' if kind.tz else 'DATETIME'}('%Y-%m-%dT%H:%M:%SZ', {sql})"
-    return f"CAST({sql} AS STRING)"
+    spelt = f"CAST({sql} AS STRING)"
+    if pa.types.is_decimal(kind) and kind.scale:
+        return f"IF(STRPOS({spelt}, '.') > 0, RTRIM(RTRIM({spelt}, '0'), '.'), {spelt})"
+    return spelt
 
 
 def trimmed(sql: str) -> str:

@@ -84,6 +84,7 @@ def test_who_lost_a_lease_cannot_write(postgres: PostgresServer, control: Contro
                 lambda: first.finish_run(run, result="done", counts=counts),
                 lambda: first.recover(SYNC),
                 lambda: first.begin_run(SYNC, "{}"),
+                lambda: first.referenced(SYNC),
             ):
                 with pytest.raises(LeaseLost, match=rf"^{SYNC}: this process gave no sign of life for 600 s, and proc"):
                     write()

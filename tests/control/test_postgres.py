@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from syncer.config_file import LocalState
-from syncer.control import Control, Settled
+from syncer.control import Control, Settled, server
 from syncer.control import postgres as module
 from syncer.control.schema import STEPS
 from syncer.errors import StateDamaged, StateUnreachable
@@ -192,6 +192,17 @@ def test_a_database_of_another_encoding(tmp_path: Path, postgres: PostgresServer
         Control.open(kept(tmp_path, postgres.url().replace("/postgres", "/latin")))
 
 
+def test_a_copy_of_a_server(postgres: PostgresServer, where: LocalState) -> None:
+    """A server that only follows another one keeps no store, and says so at once."""
+    Control.open(where).close()
+    with postgres.following():
+        for use in (Control.open, Control.look):
+            with pytest.raises(StateDamaged, match="is a copy that may only be read"):
+                use(where)
+
+    Control.open(where).close()
+
+
 def test_a_server_that_is_started_anew(postgres: PostgresServer, control: Control) -> None:
     """What was cut between two uses is connected again by the next one; while the server is away, it is a sentence."""
     first = control.begin_run(SYNC, "{}")
@@ -227,7 +238,7 @@ def test_a_connection_that_is_ended_inside_a_transaction(postgres: PostgresServe
 
 def test_writers_take_turns(postgres: PostgresServer, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer waits for another one's commit, and not for ever."""
-    monkeypatch.setattr(module, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(server, "BUSY_SECONDS", 0.2)
     control._connection._drop()  # type: ignore[attr-defined]
     with psycopg.connect(postgres.url()) as other:
         other.execute("SELECT steps FROM syncer.format FOR UPDATE")
@@ -235,6 +246,25 @@ def test_writers_take_turns(postgres: PostgresServer, control: Control, monkeypa
             control.begin_run(SYNC, "{}")
 
     assert 1 == control.begin_run(SYNC, "{}")
+
+
+def test_a_writer_that_stands_still(where: LocalState, control: Control) -> None:
+    """The server gives up a process that says nothing in the middle of a commit; others wait no longer for it."""
+
+    def stand_still() -> int:
+        with control._writing() as db:
+            db.execute("INSERT INTO sync(name, identity) VALUES (?, '{}')", [SYNC])
+            other = Control.open(where)
+            try:
+                return other.begin_run("memory.others", "{}")
+            finally:
+                other.close()
+
+    with pytest.raises(StateUnreachable, match="silent in the middle of a commit"):
+        stand_still()
+
+    assert control.standing(SYNC).sync_id is None
+    assert 1 == len(control.runs("memory.others"))
 
 
 def test_scrubbing(postgres: PostgresServer, control: Control) -> None:

@@ -7,6 +7,7 @@ back, some values turn null and return, some rows come and go.
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from destinations.standins.server import Server
 from syncer.control import Control
 from tests.crash.standins import Slow, SlowCustomerio, SlowSalesforce
 from tests.postgres import PostgresServer
+from tests.sources.bigquery_here import BigQueryHere
 from tests.workplace import NO_BRAKES, Process, Workplace, until
 
 ROWS = 600
@@ -108,12 +110,19 @@ class Killer:
                 yield "in flight", lambda process, number=received: self.standin.received >= number
                 applied = self.standin.applied + self.random.randint(1, 4)
                 yield "committing", lambda process, number=applied: self.standin.applied >= number
-            files = self.files("base-*")
-            yield "folding", lambda process, files=files: self.files("base-*") - files
+            folds = self.folds()
+            yield "folding", lambda process, folds=folds: self.folds() - folds
 
     def files(self, *patterns: str) -> set[str]:
         """Files of the sync's state."""
         return {file.name for pattern in patterns for file in self.folder.glob(pattern)}
+
+    def folds(self) -> set[str]:
+        """What folding has left so far: bases here, or in BigQuery each version of the log."""
+        if self.workplace.there is None:
+            return self.files("base-*")
+        tables = list(self.workplace.there.warehouse.tables.values())
+        return {f"{one.name}@{one.version}" for one in tables if "_log_" in one.name}
 
     def kill_once(self, moment: str, is_here: Callable[[Process], bool]) -> None:
         """One run that is killed, unless it is quicker."""
@@ -127,7 +136,10 @@ class Killer:
         process.kill()
         self.kills[moment] += was_running
         self.standin.drained()
-        until(lambda: self.workplace.holder(self.sync) is None, "the killed process lets go of the sync")
+        if self.workplace.there is not None:
+            # A container without a disk: the next process finds nothing here.
+            shutil.rmtree(self.workplace.state, ignore_errors=True)
+        self.workplace.outlast(self.sync)
         # The state opens, and knows of the run if it sent anything.
         runs = self.workplace.journal(self.sync)
         has_written = self.standin.received > received
@@ -167,11 +179,20 @@ class Killer:
         """Everything that was accepted or refused is in the history, once, whoever was killed in between."""
         control = Control.look(self.workplace.kept)
         assert control is not None
-        files = [str(self.folder / part.file) for part in control.history(self.sync)]
+        names = [part.file for part in control.history(self.sync)]
         control.close()
-        with duckdb.connect(":memory:") as connection:
-            query = "SELECT run, key, result FROM read_parquet(?, union_by_name = true)"
-            entries = connection.execute(query, [files]).fetchall()
+        if there := self.workplace.there:
+            stems = [name.removesuffix(".parquet").replace("-", "_") for name in names]
+            tables = [
+                one.rows.select(["run", "key", "result"])
+                for one in there.warehouse.tables.values()
+                if any(one.name.endswith(stem) for stem in stems)
+            ]
+            entries = [tuple(row.values()) for table in tables for row in table.to_pylist()]
+        else:
+            with duckdb.connect(":memory:") as connection:
+                query = "SELECT run, key, result FROM read_parquet(?, union_by_name = true)"
+                entries = connection.execute(query, [[str(self.folder / name) for name in names]]).fetchall()
         told = Counter((run, result) for run, _, result in entries)
 
         assert len(entries) == len(set(entries))
@@ -196,8 +217,10 @@ def harry(killer: Killer, kills: int, *, is_growing: bool) -> None:
     killer.check_history()
 
 
-def people_survive(folder: Path, kills: int, seed: int, control: str | None = None) -> None:
-    workplace, standin = Workplace(folder, control), SlowCustomerio()
+def people_survive(
+    folder: Path, kills: int, seed: int, control: str | None = None, there: BigQueryHere | None = None
+) -> None:
+    workplace, standin = Workplace(folder, control, there), SlowCustomerio()
     with Server({"": standin}):
         more = f"in_flight = {IN_FLIGHT}\n"
         workplace.write({"customerio": standin.settings() + more}, {"customerio": PEOPLE}, NO_BRAKES)
@@ -240,6 +263,12 @@ def test_people_survive_kills_on_a_server(tmp_path: Path, postgres: PostgresServ
     """So it is when runs and intents are kept by PostgreSQL, where a killed process holds its sync until the lease
     runs out."""
     people_survive(tmp_path, kills=10, seed=seed, control=postgres.url())
+
+
+def test_people_survive_kills_without_a_disk(tmp_path: Path, postgres: PostgresServer, bigquery: BigQueryHere) -> None:
+    """So it is with the state in BigQuery and the control store in PostgreSQL, when each process that was killed took
+    its disk with it."""
+    people_survive(tmp_path, kills=7, seed=9, control=postgres.url(), there=bigquery)
 
 
 @pytest.fixture
@@ -323,6 +352,15 @@ def test_people_survive_many_kills(tmp_path: Path) -> None:
 def test_people_survive_many_kills_on_a_server(tmp_path: Path, postgres: PostgresServer) -> None:
     """The same after a hundred kills, with PostgreSQL."""
     people_survive(tmp_path, kills=100, seed=8, control=postgres.url())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_people_survive_many_kills_without_a_disk(
+    tmp_path: Path, postgres: PostgresServer, bigquery: BigQueryHere
+) -> None:
+    """The same after a hundred kills, with BigQuery and PostgreSQL, and nothing left on the disk."""
+    people_survive(tmp_path, kills=100, seed=10, control=postgres.url(), there=bigquery)
 
 
 @pytest.mark.slow

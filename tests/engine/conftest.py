@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from destinations.standins.server import Server
 from syncer.config_file import DatasetState, LocalState
 from tests.engine.stage import Stage
 from tests.postgres import PostgresServer, binaries
-from tests.sources.bigquery_here import BigQueryHere
-from tests.standins.bigquery import BigQueryStandIn, Storage
 
 PLACES = ("on disk", "in bigquery")
 """Where state and control store lie: in files, or in BigQuery and, where there is a server, in PostgreSQL."""
@@ -44,18 +41,3 @@ def stage(tmp_path: Path, place: str, request: pytest.FixtureRequest) -> Iterato
     state = DatasetState.model_validate({"type": "bigquery", "dataset": "syncer_state", "path": path, **control})
     with Stage(tmp_path, state=state, there=request.getfixturevalue("bigquery")) as made:
         yield made
-
-
-@pytest.fixture(scope="session")
-def bigquery_server() -> Iterator[BigQueryHere]:
-    rest = BigQueryStandIn()
-    with Storage(rest.warehouse) as storage, Server({"": rest}):
-        yield BigQueryHere(rest, storage)
-    rest.warehouse.close()
-
-
-@pytest.fixture
-def bigquery(bigquery_server: BigQueryHere) -> BigQueryHere:
-    """A BigQuery in which nothing lies: the server is the session's, because it takes seconds to start."""
-    bigquery_server.empty()
-    return bigquery_server

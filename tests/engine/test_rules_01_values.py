@@ -220,10 +220,11 @@ def test_all_misfits_are_told_at_once(stage: Stage) -> None:
     with pytest.raises(UserError) as raised:
         stage.prepare()
 
+    table = stage.sync.source
     assert [
-        "sync memory.people, key: There is no column user in people. Did you mean user_id?",
-        "sync memory.people, fields.a: There is no column scor in people. Did you mean score?",
-        "sync memory.people, fields.b: There is no column zzz in people. It has user_id, score.",
+        f"sync memory.people, key: There is no column user in {table}. Did you mean user_id?",
+        f"sync memory.people, fields.a: There is no column scor in {table}. Did you mean score?",
+        f"sync memory.people, fields.b: There is no column zzz in {table}. It has user_id, score.",
     ] == [str(problem) for problem in raised.value.problems]
 
 

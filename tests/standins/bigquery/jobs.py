@@ -39,6 +39,8 @@ class Switches:
     """For how many questions a job that exists is not found."""
     bytes_processed: int | None = None
     """What queries claim to have read, instead of the columns that they scan."""
+    bytes_estimated: int | None = None
+    """What dry runs claim, where it is not what the query reads then."""
     rows_claimed: int | None = None
     """What a table says instead of its number of rows."""
     mistakes_at_once: bool = False
@@ -205,8 +207,11 @@ class Jobs:
         """What the statement reads and costs. Raises Refused above the cap."""
         scanned = self.warehouse.bytes_scanned(made)
         job.statistics["referencedTables"] = [reference(table) for table in scanned]
-        if self.switches.bytes_processed is not None:
-            scanned = {"": self.switches.bytes_processed}
+        claimed = [self.switches.bytes_estimated] if is_dry else []
+        for size in (*claimed, self.switches.bytes_processed):
+            if size is not None:
+                scanned = {"": size}
+                break
         job.bytes_processed = sum(scanned.values())
         billed = sum(max(FLOOR, -(-size // MIB) * MIB) for size in scanned.values())
         job.bytes_billed = 0 if is_dry else billed

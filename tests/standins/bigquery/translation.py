@@ -131,6 +131,13 @@ def translated(
             # DuckDB's own is infinite.
             zero = exp.EQ(this=node.expression.copy(), expression=exp.Literal.number(0))
             return exp.Case().when(zero, exp.func("ERROR", exp.Literal.string("division by zero"))).else_(node)
+        if isinstance(node, exp.FarmFingerprint):
+            # Another hash, as good for choosing rows.
+            return exp.cast(
+                exp.Mod(this=exp.func("HASH", *node.expressions), expression=exp.Literal.number(2**62)),
+                "BIGINT",
+                dialect="duckdb",
+            )
         if isinstance(node, exp.ByteLength):
             # DuckDB's OCTET_LENGTH takes no texts.
             return exp.func("STRLEN", node.this)

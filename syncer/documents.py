@@ -21,6 +21,7 @@ from syncer.readback import Adopted, Drift, Verified
 from syncer.relations import ids_of, is_relation
 from syncer.relations import shown as shown_relation
 from syncer.run import Report
+from syncer.spans import seconds_of
 from syncer.undo import REASONS, Kept, Undoing
 
 Document = dict[str, Any]
@@ -126,6 +127,7 @@ def run(one: Run, *, is_alive: bool) -> Document:
         "run": str(one.id),
         "started": moment(one.started),
         "finished": moment(one.finished),
+        "seconds": None if one.finished is None else round(one.finished - one.started, 3),
         "result": "failed" if is_killed else one.result,
         "planned": one.planned,
         "accepted": one.accepted,
@@ -147,6 +149,7 @@ def status(
     sync: Sync,
     control: Control | None,
     *,
+    title: str,
     known: int,
     holder: str | None,
     next_run: datetime.datetime | None,
@@ -167,7 +170,9 @@ def status(
     return {
         "sync": sync.name,
         "destination": sync.destination,
+        "destination_title": title,
         "object": sync.record,
+        "source": sync.source or "query",
         "state": state,
         "running": running(newest, holder) if newest and holder and newest.result == "running" else None,
         "paused": paused(pause) if pause else None,
@@ -176,6 +181,7 @@ def status(
         "next_run": _instant(next_run),
         "schedule": schedule,
         "source_modified": _instant(modified),
+        "source_max_age_seconds": seconds_of(sync.brakes.max_age) if sync.brakes.max_age else None,
         "known": known,
         "parked": control.parked_count(sync.name) if control else 0,
         "counts": newest.facts.get("counts") if newest else None,
@@ -225,7 +231,9 @@ def act(one: Act) -> Document:
 def changes(sync: Sync, found: Changes, offset: int) -> Document:
     """A page of a run's changes; sensitive fields are named and never shown."""
     hidden = {field.name for field in sync.fields if field.sensitive}
-    return {"total": found.total, "offset": offset, "changes": [_outcome(sync, one, hidden) for one in found.listed]}
+    listed = [_outcome(sync, one, hidden) for one in found.listed]
+    fields = dict.fromkeys([*(one.name for one in sync.compared), *(name for one in listed for name in one["fields"])])
+    return {"total": found.total, "offset": offset, "fields": list(fields), "changes": listed}
 
 
 def _outcome(sync: Sync, one: Outcome, hidden: set[str]) -> Document:

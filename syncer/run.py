@@ -211,6 +211,10 @@ class Engine:
         """A sentence without what the config's references stand for, should it have found its way into it."""
         return self.config.document.without_secrets(sentence) if self.config.document else sentence
 
+    def title(self, name: str) -> str:
+        """What people call the service of a configured destination."""
+        return self._adapters(self.config.destinations[name].kind).title
+
     def state(self, sync: str) -> State:
         """Where a sync's values lie; opens nothing."""
         return self.states.of(sync)

@@ -5,7 +5,7 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: help install demo demo-bigquery test lint types check soak bench clean
+.PHONY: help install demo demo-bigquery test lint types check soak bench sbom audit clean
 
 help:  ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -28,6 +28,16 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --group lint
 	@touch $@
 
+.venv/.supply: .venv/.installed
+	$(BIN)/python -m pip install --quiet --group supply
+	@touch $@
+
+# What is shipped, in an environment of its own: nothing of tests or of these tools is in the list.
+build/shipped/.installed: $(BIN)/python pyproject.toml
+	$(PYTHON) -m venv --clear build/shipped
+	build/shipped/bin/python -m pip install --quiet .
+	@touch $@
+
 install: .venv/.installed  ## Make .venv with syncer in it: .venv/bin/syncer.
 
 demo: .venv/.installed  ## Two nights of scores into local stand-ins of the three services; no account needed.
@@ -42,6 +52,7 @@ test: .venv/.tests  ## Run the tests, in parallel.
 lint: .venv/.lint  ## Look at style and format.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 
 types: .venv/.lint  ## Check the types of both packages, strictly.
 	$(BIN)/mypy
@@ -54,5 +65,12 @@ soak: .venv/.tests  ## The long endurance runs: hundreds of kills, thousands of 
 bench: .venv/.tests  ## Measure, as ratios within one run.
 	$(BIN)/python -m benchmarks --page docs/performance.md
 
+sbom: .venv/.supply build/shipped/.installed  ## Write build/sbom.json: every package that is shipped, in CycloneDX.
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --validate --output-file build/sbom.json build/shipped/bin/python
+
+audit: .venv/.supply build/shipped/.installed  ## Ask the advisories of PyPI about what is shipped; fails where it cannot be asked.
+	$(BIN)/pip-audit --strict --progress-spinner off --path build/shipped/lib/python3.*/site-packages
+
 clean:  ## Remove what was made here, except demo/ and demo-bigquery/.
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,9 +21,13 @@ from syncer.readback import Adopted, Drift, Verified
 from syncer.relations import ids_of, is_relation
 from syncer.relations import shown as shown_relation
 from syncer.run import Report
+from syncer.spans import seconds_of
 from syncer.undo import REASONS, Kept, Undoing
 
 Document = dict[str, Any]
+
+EXPENSE = ("bytes_read", "price", "currency")
+"""What reading the source came to, None where the warehouse says nothing."""
 
 
 def moment(seconds: float | None) -> str | None:
@@ -53,8 +57,7 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
         "later": plan.later,
         "requests": plan.cost.requests,
         "way": plan.cost.way or None,
-        "bytes_read": plan.bytes_read,
-        "price": plan.price,
+        **plan.expense,
         "holds": [asdict(one) for one in plan.holds],
         "changes": listed,
         "invalid": [{"key": one.key, "reason": one.reason, "sentence": one.sentence} for one in invalid],
@@ -86,6 +89,7 @@ def sync(report: Report) -> Document:
         "holds": [asdict(one) for one in report.holds],
         "released": report.released,
         "warnings": report.warnings,
+        **{name: report.expense.get(name) for name in EXPENSE},
         "reasons": [
             {
                 "result": result,
@@ -103,7 +107,7 @@ def failed(name: str, error: str) -> Document:
     counts = dict.fromkeys(("planned", "accepted", "rejected", "deferred", "unsent", "requests"), 0)
     return {
         "sync": name, "run": None, "result": "failed", **counts, "seconds": 0.0, "error": error,
-        "holds": [], "released": [], "warnings": [], "reasons": [],
+        "holds": [], "released": [], "warnings": [], **dict.fromkeys(EXPENSE), "reasons": [],
     }  # fmt: skip
 
 
@@ -123,6 +127,7 @@ def run(one: Run, *, is_alive: bool) -> Document:
         "run": str(one.id),
         "started": moment(one.started),
         "finished": moment(one.finished),
+        "seconds": None if one.finished is None else round(one.finished - one.started, 3),
         "result": "failed" if is_killed else one.result,
         "planned": one.planned,
         "accepted": one.accepted,
@@ -135,6 +140,7 @@ def run(one: Run, *, is_alive: bool) -> Document:
         "trigger": one.facts.get("trigger"),
         "by": one.facts.get("by"),
         "undoes": None if one.facts.get("undoes") is None else str(one.facts["undoes"]),
+        **{name: one.facts.get(name) for name in EXPENSE},
         "error": KILLED if is_killed else one.error,
     }
 
@@ -143,6 +149,7 @@ def status(
     sync: Sync,
     control: Control | None,
     *,
+    title: str,
     known: int,
     holder: str | None,
     next_run: datetime.datetime | None,
@@ -163,7 +170,9 @@ def status(
     return {
         "sync": sync.name,
         "destination": sync.destination,
+        "destination_title": title,
         "object": sync.record,
+        "source": sync.source or "query",
         "state": state,
         "running": running(newest, holder) if newest and holder and newest.result == "running" else None,
         "paused": paused(pause) if pause else None,
@@ -172,6 +181,7 @@ def status(
         "next_run": _instant(next_run),
         "schedule": schedule,
         "source_modified": _instant(modified),
+        "source_max_age_seconds": seconds_of(sync.brakes.max_age) if sync.brakes.max_age else None,
         "known": known,
         "parked": control.parked_count(sync.name) if control else 0,
         "counts": newest.facts.get("counts") if newest else None,
@@ -221,7 +231,9 @@ def act(one: Act) -> Document:
 def changes(sync: Sync, found: Changes, offset: int) -> Document:
     """A page of a run's changes; sensitive fields are named and never shown."""
     hidden = {field.name for field in sync.fields if field.sensitive}
-    return {"total": found.total, "offset": offset, "changes": [_outcome(sync, one, hidden) for one in found.listed]}
+    listed = [_outcome(sync, one, hidden) for one in found.listed]
+    fields = dict.fromkeys([*(one.name for one in sync.compared), *(name for one in listed for name in one["fields"])])
+    return {"total": found.total, "offset": offset, "fields": list(fields), "changes": listed}
 
 
 def _outcome(sync: Sync, one: Outcome, hidden: set[str]) -> Document:

@@ -92,6 +92,7 @@ def _one(
     document = documents.status(
         sync,
         control,
+        title=engine.title(sync.destination),
         known=count,
         holder=control.holder(sync.name) if control else None,
         next_run=None if standing.pause else next_start_of(schedule, sync, standing.latest, now),

@@ -3,7 +3,10 @@
     guard       who may ask: token, session, the service's own name, no pages of other sites
     shapes      what goes in and comes out
     syncs       a sync: where it stands, its plan and parked records, triggers, pauses
+    signals     whether the process lives and is ready, and its numbers
     runs        runs, their changes, and words about held plans; requests; the journal
+
+The page at `/` asks here too; its files are `syncer.service.page`'s.
 
 Every error is `{"error": sentence}`.
 """
@@ -20,8 +23,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from syncer import __version__
 from syncer.errors import SyncerError, UserError
-from syncer.service.api import guard, runs, shapes, syncs
+from syncer.service.api import guard, runs, shapes, signals, syncs
 from syncer.service.daemon import Daemon
+from syncer.service.page import routes
 
 __all__ = ["application"]
 
@@ -44,13 +48,11 @@ def application(daemon: Daemon) -> FastAPI:
     app.state.daemon = daemon
     app.state.guard = guard.Guard(daemon)
     app.add_middleware(guard.SmallBodies)
+    app.add_middleware(guard.Unremembered)
 
-    @app.get("/healthz", tags=["health"], summary="The process lives")
-    def healthz() -> shapes.Health:
-        return shapes.Health(status="ok", version=__version__)
-
-    for router in (guard.router, syncs.router, runs.router):
+    for router in (signals.router, guard.router, syncs.router, runs.router):
         app.include_router(router)
+    app.routes.extend(routes())
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
     app.add_exception_handler(UserError, _user_error)

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from syncer import documents, verdict
 from syncer.changes import Wanted, changes_of_run
 from syncer.control import Run
+from syncer.distribution import of_run
 from syncer.run import Engine
 from syncer.service.api import shapes
 from syncer.service.api.guard import known
@@ -76,6 +77,21 @@ def changes(
     one = sync_of(engine, _run_of(engine, run).sync)
     found = changes_of_run(engine, one, run, Wanted(kind, field, outcome, key, offset, limit))
     return JSONResponse(documents.changes(one, found, offset))
+
+
+@router.get(
+    "/api/runs/{run}/distribution",
+    summary="How the values of a field lay before and after a run",
+    response_model=shapes.RunDistribution,
+)
+def distribution(daemon: Here, run: RunId, field: Annotated[str | None, Query(max_length=1_000)] = None) -> Response:
+    """Of the changes of the run in which the field is; left out, it is the first one that holds numbers. A sensitive
+    field has none. `edges` has one number more than `counts`.
+    """
+    engine = daemon.engine
+    one = sync_of(engine, _run_of(engine, run).sync)
+    fields, found = of_run(engine, one, run, field)
+    return JSONResponse({"fields": fields, "distribution": dataclasses.asdict(found) if found else None})
 
 
 @router.get("/api/holds", summary="Plans that wait for somebody", response_model=shapes.Holds)

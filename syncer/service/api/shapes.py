@@ -35,6 +35,13 @@ class Health(_Shape):
     version: str
 
 
+class Unwell(_Shape):
+    """The process had better be started anew, or is not ready."""
+
+    error: str
+    reasons: list[str]
+
+
 # --- what is sent ----------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +130,7 @@ class Run(_Shape):
     run: str
     started: Moment
     finished: Moment | None
+    seconds: float | None = Field(description="How long it took.")
     result: Result
     planned: int
     accepted: int
@@ -135,6 +143,9 @@ class Run(_Shape):
     trigger: str | None
     by: str | None
     undoes: str | None
+    bytes_read: int | None = Field(description="What reading the source came to, where the warehouse says it.")
+    price: float | None = Field(description="Of what the query billed, in `currency`.")
+    currency: str | None
     error: str | None
 
 
@@ -187,7 +198,9 @@ class Sync(_Shape):
 
     sync: str
     destination: str
+    destination_title: str = Field(description="What people call the service.")
     object: str
+    source: str = Field(description="The table or view; `query` for the sync's own query.")
     state: Literal["ok", "held", "failed", "running", "never run"]
     running: Running | None
     paused: Paused | None
@@ -196,6 +209,9 @@ class Sync(_Shape):
     next_run: Moment | None = Field(description="As far as the clock decides it; null while paused, or after others.")
     schedule: str
     source_modified: Moment | None
+    source_max_age_seconds: float | None = Field(
+        description="From which age on the source is stale, and runs are held."
+    )
     known: int
     parked: int
     counts: dict[str, int] | None
@@ -238,13 +254,39 @@ class Changes(_Shape):
 
     total: int
     offset: int
+    fields: list[str] = Field(description="Every field of the sync, and of these changes.")
     changes: list[Change]
 
 
+class Side(_Shape):
+    """Values before, or after."""
+
+    counts: list[int]
+    values: int
+    mean: float | None
+
+
+class Distribution(_Shape):
+    """How the values of a field lie: a column has those from its left edge on, the last one its right edge too."""
+
+    field: str
+    edges: list[float]
+    before: Side
+    after: Side
+
+
+class RunDistribution(_Shape):
+    """The fields that can be looked at, and how one of them lay."""
+
+    fields: list[str]
+    distribution: Distribution | None
+
+
 class Plan(BaseModel):
-    """The document of `diff --json`, with so many changes as were asked for."""
+    """The document of `diff --json`, with so many changes as were asked for, and how the values of its fields move."""
 
     syncs: list[dict[str, Any]]
+    distributions: list[Distribution]
 
 
 class Parked(_Shape):

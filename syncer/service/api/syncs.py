@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query
@@ -14,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 
 from syncer import dbt, documents
 from syncer.control.asking import QUEUED_MAX, KeyUsed, QueueFull
+from syncer.distribution import of_plan
 from syncer.errors import UserError
 from syncer.mapping import Sync
 from syncer.overview import overview
@@ -127,12 +129,13 @@ def _refuse(engine: Engine, sync: Sync, body: shapes.Trigger, asked: dict[str, A
 )
 def plan(daemon: Here, name: Name, limit: Annotated[int, Query(ge=0, le=10_000)] = 100) -> Response:
     """The document of `syncer diff --json`, made now: the source is read, and nothing is sent. One at a time for a
-    sync."""
+    sync. And how the values of its numeric fields would move."""
     engine = daemon.engine
     one = sync_of(engine, name)
     with _alone(name), engine.diff(prepared := engine.prepare(one)) as made:
         found = documents.diff(made, prepared.destination.title, limit=limit)
-    return JSONResponse({"syncs": [found]})
+        distributions = [asdict(lies) for lies in of_plan(made)]
+    return JSONResponse({"syncs": [found], "distributions": distributions})
 
 
 _planning: dict[str, threading.Lock] = {}

@@ -42,6 +42,7 @@ test: .venv/.tests  ## Run the tests, in parallel.
 lint: .venv/.lint  ## Look at style and format.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 
 types: .venv/.lint  ## Check the types of both packages, strictly.
 	$(BIN)/mypy

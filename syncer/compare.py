@@ -23,7 +23,7 @@ import duckdb
 import pyarrow as pa
 
 from syncer import sql
-from syncer.canonical import FAMILY, Canon, match_of
+from syncer.canonical import FAMILY, Canon, carried, match_of
 from syncer.control import enumerate_new
 from syncer.destination import Limits
 from syncer.differences import Differences, distance
@@ -120,18 +120,20 @@ class _Comparison:
     def spooled(self, batches: pa.RecordBatchReader, folder: Path) -> Iterator[None]:
         """Canonical rows in an Arrow file that is mapped into memory: it may be read twice, and costs no heap."""
         failed: list[BaseException] = []
+        schema = carried(batches.schema)
 
         def watched() -> Iterator[pa.RecordBatch]:
             # DuckDB would turn the source's own sentence into an error of its own.
             try:
-                yield from batches
+                for batch in batches:
+                    yield batch if batch.schema == schema else batch.cast(schema)
             except BaseException as error:
                 failed.append(error)
                 raise
 
         path = folder / "desired.arrow"
         reader: pa.RecordBatchReader | None = None
-        self.db.register("source_batches", pa.RecordBatchReader.from_batches(batches.schema, watched()))
+        self.db.register("source_batches", pa.RecordBatchReader.from_batches(schema, watched()))
         try:
             extra = ["src._weight", "src._key"] if self.narrowed else []
             reader = self.db.sql(self.canon.select("source_batches", extra)).to_arrow_reader(65_536)

@@ -71,6 +71,10 @@ class BigQuerySource(_Strict):
     max_bytes_billed: Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)] = Field(
         default=20 * 10**9, gt=0, description='A query that would read more fails and costs nothing; as "20GB".'
     )
+    price_per_tib: float = Field(
+        default=6.25, ge=0, le=10_000, description="What 2**40 bytes that a query bills cost, for what is told of it."
+    )
+    currency: str = Field(default="USD", min_length=1, max_length=12, description="What that price is in.")
     credentials: FilePath | None = Field(
         default=None, description="Key file of a service account; left out, Google's own default is used."
     )

@@ -26,6 +26,9 @@ from syncer.undo import REASONS, Kept, Undoing
 
 Document = dict[str, Any]
 
+EXPENSE = ("bytes_read", "price", "currency")
+"""What reading the source came to, None where the warehouse says nothing."""
+
 
 def moment(seconds: float | None) -> str | None:
     """RFC 3339 in UTC, of seconds since 1970."""
@@ -54,8 +57,7 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
         "later": plan.later,
         "requests": plan.cost.requests,
         "way": plan.cost.way or None,
-        "bytes_read": plan.bytes_read,
-        "price": plan.price,
+        **plan.expense,
         "holds": [asdict(one) for one in plan.holds],
         "changes": listed,
         "invalid": [{"key": one.key, "reason": one.reason, "sentence": one.sentence} for one in invalid],
@@ -87,6 +89,7 @@ def sync(report: Report) -> Document:
         "holds": [asdict(one) for one in report.holds],
         "released": report.released,
         "warnings": report.warnings,
+        **{name: report.expense.get(name) for name in EXPENSE},
         "reasons": [
             {
                 "result": result,
@@ -104,7 +107,7 @@ def failed(name: str, error: str) -> Document:
     counts = dict.fromkeys(("planned", "accepted", "rejected", "deferred", "unsent", "requests"), 0)
     return {
         "sync": name, "run": None, "result": "failed", **counts, "seconds": 0.0, "error": error,
-        "holds": [], "released": [], "warnings": [], "reasons": [],
+        "holds": [], "released": [], "warnings": [], **dict.fromkeys(EXPENSE), "reasons": [],
     }  # fmt: skip
 
 
@@ -137,6 +140,7 @@ def run(one: Run, *, is_alive: bool) -> Document:
         "trigger": one.facts.get("trigger"),
         "by": one.facts.get("by"),
         "undoes": None if one.facts.get("undoes") is None else str(one.facts["undoes"]),
+        **{name: one.facts.get(name) for name in EXPENSE},
         "error": KILLED if is_killed else one.error,
     }
 

@@ -34,7 +34,7 @@ from syncer.mapping import Sync
 from syncer.narrowed import Read
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
-from syncer.source import Source
+from syncer.source import Source, asked_by
 from syncer.spans import seconds_of
 from syncer.state import Inputs, State, look_again
 from syncer.states import States
@@ -97,6 +97,8 @@ class Report:
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
     """Sentences about what went wrong beside the run."""
+    expense: dict[str, int | float | str | None] = field(default_factory=dict)
+    """What reading the source came to, as `Plan.expense`; empty where nothing was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,8 @@ class Engine:
             )  # fmt: skip
             report = Report(sync, run_id, "failed", Delivered(planned=0))
             try:
-                self._straight(prepared, state, control, report, options, progress or (lambda done: None))
+                with asked_by(run_id):
+                    self._straight(prepared, state, control, report, options, progress or (lambda done: None))
             except SyncerError as error:
                 report.result, report.error = "failed", str(error)
                 # A store that refuses this too is told of by the next run, when it recovers.
@@ -357,6 +360,7 @@ class Engine:
             plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
         else:
             plan = self._plan(prepared, inputs, state.fresh("plan"), options.only, state)
+        report.expense = plan.expense
         canary = canary_of(control, sync, options.digest) if options.continues else None
         refuse_another(plan, canary, options.digest)
         judged = self.judge_alone(plan) if options.planner else self._judge(plan)
@@ -457,7 +461,7 @@ class Engine:
                 )  # fmt: skip
         finally:
             reading.close()
-        plan.bytes_read, plan.price = reading.bytes_read, reading.price
+        plan.bytes_read, plan.price, plan.currency = reading.bytes_read, reading.price, reading.currency
         plan.is_whole = prepared.limits.whole
         return plan
 
@@ -590,6 +594,7 @@ def _facts(plan: Plan, options: Options) -> dict[str, object]:
         "rows": plan.rows,
         "known": plan.known,
         "counts": plan.counts,
+        **plan.expense,
     }
 
 
@@ -601,4 +606,5 @@ def _log_line(report: Report) -> None:
         "run", sync=report.sync.name, run=report.run, result=report.result, **counts,
         requests=report.requests, seconds=round(report.seconds, 2), error=report.error,
         holds=[hold.brake for hold in report.holds], released=report.released,
+        bytes_read=report.expense.get("bytes_read"), price=report.expense.get("price"),
     )  # fmt: skip

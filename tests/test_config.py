@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 import destinations
 from syncer import files, starter
 from syncer.config import Config, load
-from syncer.config_file import BigQuerySource, ConfigFile, DeliveredLog, DuckDBSource
+from syncer.config_file import BigQuerySource, ConfigFile, DatasetState, DeliveredLog, DuckDBSource, LocalState
 from syncer.destination import DestinationSettings
 from syncer.errors import Stopping, UserError
 from syncer.files import Document
@@ -519,7 +519,8 @@ def told_lines() -> list[tuple[str, str, str]]:
 def models() -> dict[str, list[type[BaseModel]]]:
     """The models of every section of the sample; the source has two."""
     sections: dict[str, list[type[BaseModel]]] = {"": [ConfigFile], "source": [DuckDBSource, BigQuerySource]}
-    for name in ("state", "schedule", "brakes", "plans", "service", "delivery", "history"):
+    sections["state"] = [LocalState, DatasetState]
+    for name in ("schedule", "brakes", "plans", "service", "delivery", "history"):
         annotation = ConfigFile.model_fields[name].annotation
         assert isinstance(annotation, type)
         sections[name] = [annotation]
@@ -547,7 +548,7 @@ def test_the_sample_knows_every_setting() -> None:
 EXAMPLES = {
     "type", "project", "credentials", "impersonate", "endpoint", "storage_endpoint", "app_key", "track_url", "app_url",
     "username", "private_key", "refresh_token", "password", "security_token", "duplicate_rule_header", "cron", "when",
-    "token", "every", "activity", "after", "quiet", "jitter", "log",
+    "token", "every", "activity", "after", "quiet", "jitter", "log", "dataset", "control",
 }  # fmt: skip
 """Settings whose commented line is an example, because they have no default that could be written."""
 

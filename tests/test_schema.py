@@ -35,7 +35,8 @@ BEYOND_A_SCHEMA = {
     "jitter_unreadable", "journal_kept_for_no_time",
     # What depends on other settings, on other files or on the adapter.
     "every_and_cron", "when_and_cron", "after_and_every", "after_a_sync_that_is_not_there", "after_each_other",
-    "after_itself", "after_for_all_syncs", "first_wait_longer_than_the_longest", "listen_for_others_without_token",
+    "after_itself", "after_for_all_syncs", "state_in_bigquery",
+    "first_wait_longer_than_the_longest", "listen_for_others_without_token",
     "schedule_of_a_sync_without_a_time", "source_and_query", "neither_source_nor_query", "query_file_is_missing",
     "query_file_is_empty", "two_syncs_of_one_name", "two_syncs_of_one_name_in_two_files", "column_and_value",
     "neither_column_nor_value", "constant_with_digits", "hysteresis_without_bands", "min_change_with_bands",

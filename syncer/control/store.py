@@ -78,10 +78,6 @@ class Control(Waiting):
 
         return postgres.wrong(where)
 
-    def retry_after(self, retry_seconds: Sequence[float]) -> None:
-        """Try parked records again after these delays from now on."""
-        self._retry_seconds = tuple(retry_seconds)
-
     def syncs(self) -> list[str]:
         """The names of all syncs that the store knows of."""
         with self._reading() as db:
@@ -464,8 +460,8 @@ class Control(Waiting):
             found = row(db, "SELECT id, file, rows FROM plan WHERE run_id = ? AND sendable > 0", [run_id])
             if found is None:
                 return None
-            plan_id, file, rows = found
-            codes = bytearray([Code.UNSENT]) * rows
+            plan_id, file, total = found
+            codes = bytearray([Code.UNSENT]) * total
             for lo, hi, known in _batches(db, plan_id):
                 codes[lo:hi] = known
             return PlanFile(plan_id, file, bytes(codes))

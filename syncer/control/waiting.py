@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from syncer.control.asking import Asking, held_plan
 from syncer.control.connection import Connection, Database, number, row
@@ -31,6 +32,10 @@ class Waiting(Asking):
         self._retry_seconds = tuple(retry_seconds)
         self._clock = clock
 
+    def retry_after(self, retry_seconds: Sequence[float]) -> None:
+        """Try parked records again after these delays from now on."""
+        self._retry_seconds = tuple(retry_seconds)
+
     # --- approvals ---------------------------------------------------------------------------------------------
 
     def approve(self, run_id: int, by: str) -> Approval | None:
@@ -49,10 +54,11 @@ class Waiting(Asking):
                 "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?) RETURNING id",
                 (sync_id, run_id, digest, by, at),
             )
+            approval = Approval(approval_id, name, run_id, digest, by, at)
             # The last word counts.
             db.execute("DELETE FROM refusal WHERE sync_id = ? AND digest = ?", (sync_id, digest))
             self._note_act(db, by, "approve", name, {"run": str(run_id), "plan": digest}, at)
-            return Approval(approval_id, name, run_id, digest, by, at)
+            return approval
 
     def approval(self, sync: str, digest: str, max_age_seconds: float) -> Approval | None:
         """The unused approval of this very plan, if it is not too old."""
@@ -76,11 +82,12 @@ class Waiting(Asking):
     def parked(self, sync: str, offset: int = 0, limit: int | None = None) -> list[Parked]:
         """The parked records of a sync, sorted by key: all of them, or so many from the `offset`th on."""
         some = "" if limit is None else " LIMIT ? OFFSET ?"
+        values: list[Any] = [sync, *([] if limit is None else [limit, offset])]
         with self._reading() as db:
             found = db.execute(
                 "SELECT key, payload, attempts, first_at, last_at, next_at, code, message FROM parked "
                 f"WHERE sync_id = {SYNC_ID} ORDER BY key{some}",
-                [sync, *([] if limit is None else [limit, offset])],
+                values,
             )
             return [Parked(*one) for one in found]
 

@@ -89,8 +89,24 @@ def status(document: Document, console: Console, *, now: datetime.datetime | Non
             Text(_next_run(one, now)),
         )
     console.print(table)
+    _spent({one["sync"]: one.get("last_run") or {} for one in syncs}, console)
     for one in syncs:
         _standing(one, console)
+
+
+def _spent(runs: Mapping[str, Document], console: Console) -> None:
+    """What the last run of each sync read, where the source is one that tells; a file costs nothing."""
+    told = {name: spent for name, run in runs.items() if (spent := words.expense(run))}
+    if not told:
+        return
+    console.print()
+    table = _table("sync", "the last run read")
+    for name, spent in told.items():
+        table.add_row(_name(name), Text(spent))
+    if len(told) > 1:
+        table.add_section()
+        table.add_row(Text("together"), Text(words.expense(words.together(list(runs.values())))))
+    console.print(table)
 
 
 def _next_run(one: Document, now: datetime.datetime) -> str:

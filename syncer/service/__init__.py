@@ -4,6 +4,7 @@ daemon      the parts together: one loop that keeps time, one config that may be
 timetable   which syncs are due, by clock and journal
 desk        who asked for which run, and one thread for each destination that runs them
 watching    whether the files that a config was made of have changed
+notify      what systemd is told
 listening   the HTTP side: a socket and its thread
 api         what it answers
 """

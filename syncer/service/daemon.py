@@ -21,6 +21,7 @@ from syncer.overview import engine_modified
 from syncer.run import Engine
 from syncer.service.desk import Desk
 from syncer.service.listening import listen, port_of
+from syncer.service.notify import Manager
 from syncer.service.timetable import Timetable
 from syncer.service.watching import Watched
 from syncer.sources import source_of
@@ -56,6 +57,7 @@ class Daemon:
         self.stop = engine.stop
         self.desk = Desk(engine.control(), self.fresh)
         self.standing = Standing(engine.now())
+        self.manager = Manager()
         self._engine = engine
         self._watched = Watched(read)
         self._timetable = Timetable()
@@ -72,6 +74,13 @@ class Daemon:
         """The engine of the config as it was read last."""
         return self._engine
 
+    @property
+    def status(self) -> str:
+        """How things are, in a line."""
+        if self.standing.error:
+            return f"goes on with the config of before: {self.standing.error}"
+        return f"{len(self._engine.config.syncs)} syncs, {len(self._engine.config.destinations)} destinations"
+
     # --- the config, read anew ---------------------------------------------------------------------------------
 
     def watch(self) -> None:
@@ -80,7 +89,9 @@ class Daemon:
 
     def reload(self) -> None:
         """Read the config anew; one that is broken leaves everything as it is, and is told about everywhere."""
+        self.manager.reloading()
         self._take_over(self._watched.load)
+        self.manager.ready(self.status)
 
     def ask_for_reload(self) -> None:
         """Read the config anew at the next tick. Safe in a signal handler."""
@@ -160,6 +171,7 @@ class Daemon:
                 if str(error) != self._told:
                     log.error("tick_failed", error=str(error))  # noqa: TRY400 - no traceback: not our fault
                     self._told = str(error)
+            self.manager.beat()
             self.stop.wait(TICK_SECONDS)
 
     def modified(self, sync: Sync) -> datetime.datetime | None:
@@ -190,7 +202,9 @@ def serve(engine: Engine, read: Callable[[], Config]) -> None:
     )
     try:
         daemon.desk.open(daemon.engine)
+        daemon.manager.ready(daemon.status)
         daemon.keep_time()
+        daemon.manager.stopping()
         log.info("stopping", waits_seconds=STOP_SECONDS)
     finally:
         server.should_exit = True

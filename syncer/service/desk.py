@@ -229,11 +229,11 @@ class Desk:
         latest = control.latest().get(start.sync)
         if newest is None or latest is None or newest.result == "running":
             return True
-        if modified is not None:
-            is_whole = newest.result == "done" and not newest.deferred and not newest.unsent
-            if is_whole and newest.facts.get("modified") == modified.isoformat():
-                self._seen[start.sync] = modified
-                return False
+        if modified is not None and newest.facts.get("modified") != modified.isoformat():
+            return True
+        if modified is not None and newest.result == "done" and not newest.deferred and not newest.unsent:
+            self._seen[start.sync] = modified
+            return False
         return latest.started <= start.at
 
     def _modified(self, engine: Engine, sync: Sync) -> datetime.datetime | None:

@@ -136,6 +136,9 @@ class Run(_Shape):
     trigger: str | None
     by: str | None
     undoes: str | None
+    bytes_read: int | None = Field(description="What reading the source came to, where the warehouse says it.")
+    price: float | None = Field(description="Of what the query billed, in `currency`.")
+    currency: str | None
     error: str | None
 
 

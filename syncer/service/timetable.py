@@ -14,7 +14,7 @@ from syncer.control import Latest
 from syncer.mapping import Sync
 from syncer.overview import schedule_of
 from syncer.run import Engine
-from syncer.schedule import Schedule, next_start, quiet_until
+from syncer.schedule import next_start, quiet_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,18 @@ class Timetable:
             first = self._first_seen.setdefault(sync.name, now)
             if sync.name in paused:
                 continue
-            if trigger := self._trigger(schedule_of(engine, sync), sync, latest, first, now):
+            if trigger := self._trigger(engine, sync, latest, first, now):
                 self._offered[sync.name] = now
                 yield Start(sync.name, trigger, now)
 
     def _trigger(
-        self, schedule: Schedule, sync: Sync, latest: Mapping[str, Latest], first: float, now: float
+        self, engine: Engine, sync: Sync, latest: Mapping[str, Latest], first: float, now: float
     ) -> str | None:
+        schedule = schedule_of(engine, sync)
         own = latest.get(sync.name)
         offered = self._offered.get(sync.name, 0.0)
-        if own and own.is_open and offered <= own.started and engine.control().holder(sync.name) is None:
-            # Its process was killed, or another one on whose place this one stood by: the run is due again.
+        if own and own.is_open and offered <= own.started and _is_lost(engine, sync.name):
+            # Its process was killed, or that of another daemon, for which this one stands by: the run is due again.
             return "schedule"
         begun = max(own.started if own else 0.0, offered)
         moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
@@ -68,3 +69,9 @@ class Timetable:
             start = moment
         is_due = start is not None and start <= moment and not quiet_until(schedule, moment)
         return "schedule" if is_due else None
+
+
+def _is_lost(engine: Engine, sync: str) -> bool:
+    """Whether nobody holds a sync whose run has not ended; it may have ended while we were looking."""
+    control = engine.control()
+    return control.holder(sync) is None and control.latest()[sync].is_open

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from syncer import files, mapping_files
+from syncer.alerts.settings import Alert
 from syncer.config_file import (
     BigQuerySource,
     ConfigFile,
@@ -22,6 +23,7 @@ from syncer.config_file import (
     DuckDBSource,
     History,
     LocalState,
+    Log,
     Plans,
     Service,
 )
@@ -73,6 +75,8 @@ class Config:
     document: Document | None = field(default=None, repr=False)
     """The config file itself."""
     history: History = field(default_factory=History)
+    log: Log = field(default_factory=Log)
+    alerts: tuple[Alert, ...] = ()
     delivered: DeliveredLog | None = None
 
     def shared_fields(self) -> list[Problem]:
@@ -149,6 +153,8 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         approve=settings.plans.approve if settings else False,
     )
     problems += mappings.problems
+    if document is not None and settings is not None:
+        problems += _nobody(settings.alerts, document, mappings)
     problems += _out_of_order(mappings, settings.schedule if settings else Schedule(), document)
     if document is not None:
         problems += _refusals(mappings, document, destinations, adapters)
@@ -167,6 +173,8 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         delivery=settings.delivery,
         plans=settings.plans,
         history=settings.history,
+        log=settings.log,
+        alerts=settings.alerts,
         delivered=settings.delivered,
         written=mappings.written,
         document=document,
@@ -238,7 +246,9 @@ def _addresses(document: Document, told: Mapping[Spot, Problem]) -> dict[Spot, P
     return {
         spot: document.problem(spot, sentence)
         for spot, text in _texts(document.data, ())
-        if re.search(r"(^|_)(url|endpoint)$", str(spot[-1])) and spot not in told and (sentence := _wrong_address(text))
+        if re.search(r"(^|_)(url|endpoint)$", str(spot[-1]))
+        and spot not in (("service", "url"), *told)
+        and (sentence := _wrong_address(text))
     }
 
 
@@ -264,6 +274,17 @@ def _wrong_address(text: str) -> str:
     if address.scheme == "http" and not is_loopback(host):
         return f"plain http is allowed for this machine only (localhost, 127.0.0.1) and not for {host}; write https"
     return ""
+
+
+def _nobody(alerts: Sequence[Alert], document: Document, mappings: Mappings) -> Iterator[Problem]:
+    """Alerts for syncs that are not there."""
+    names = {written.sync.name for written in mappings.written}
+    known = names | {name.partition(".")[0] for name in names}
+    for number, alert in enumerate(alerts):
+        for name in alert.syncs if known else ():
+            if name not in known:
+                guess = did_you_mean(name, known) or f" There are {', '.join(sorted(known))}."
+                yield document.problem(("alerts", number, "syncs"), f"there is no sync {name!r}.{guess}")
 
 
 def _refusals(

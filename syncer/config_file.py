@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from syncer.alerts.settings import Alert
 from syncer.mapping import Brakes
 from syncer.schedule import Schedule
 from syncer.spans import seconds_of
@@ -174,6 +175,18 @@ class Service(_Strict):
     keep_runs: int = Field(default=1_000, ge=10, description="Runs of each sync that the journal keeps.")
     keep: str = Field(default="90d", description="How long the journal keeps who asked for what, and what came of it.")
 
+    url: str | None = Field(
+        default=None, min_length=1, description="Where people reach the page, for links in alerts; as https://…"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, text: str | None) -> str | None:
+        # It is shown to people and nothing is sent there, so it may be http.
+        if text is not None and not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", text):
+            raise ValueError("is not a whole address; write one as https://syncer.example.com")
+        return text.rstrip("/") if text else text
+
     @field_validator("listen")
     @classmethod
     def _listen(cls, text: str) -> str:
@@ -206,6 +219,14 @@ class Service(_Strict):
     def port(self) -> int:
         """The port; 0 for a free one."""
         return int(self.listen.rpartition(":")[2])
+
+
+class Log(_Strict):
+    """`[log]`: lines on stderr."""
+
+    format: Literal["auto", "json", "pretty"] = Field(
+        default="auto", description="auto is pretty on a terminal, and JSON elsewhere."
+    )
 
 
 class Delivery(_Strict):
@@ -327,6 +348,11 @@ class ConfigFile(_Strict):
     plans: Plans = Field(default_factory=Plans, description="Approval of plans, and how long they are good for.")
     service: Service = Field(default_factory=Service, description="The HTTP side of the daemon.")
     delivery: Delivery = Field(default_factory=Delivery, description="Repeats of requests and of refused records.")
+    log: Log = Field(default_factory=Log, description="Lines on stderr.")
+    alerts: Annotated[
+        tuple[Annotated[Alert, Field(discriminator="type")], ...],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    ] = Field(default=(), description="Who is told when something needs somebody.")
     history: History = Field(default_factory=History, description="What was accepted and refused over time.")
     delivered: DeliveredLog | None = Field(default=None, description="Accepted changes, as a table of the warehouse.")
     mappings: str = Field(default="mappings", min_length=1, description="The folder of the mapping files.")
@@ -337,6 +363,15 @@ class ConfigFile(_Strict):
         if not destinations:
             raise ValueError("is empty; write a section as [destinations.salesforce]")
         return destinations
+
+    @field_validator("alerts")
+    @classmethod
+    def _alerts(cls, alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
+        names = [alert.called for alert in alerts]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"has {name!r} {names.count(name)} times; give each of them a `name` of its own")
+        return alerts
 
     @field_validator("state")
     @classmethod

@@ -320,7 +320,8 @@ def life(state: State, control: Control, key: str, since: float) -> list[Entry]:
     Raises Vanished when a file was merged away meanwhile: look again. Raises StateDamaged.
     """
     entries = _found(state, control, f"key = {sql.literal(key)} AND {_since(since)}")
-    return sorted(entries, key=lambda entry: (entry.answered_at, entry.run))
+    # By the number of the run, which only rises; a clock may have been ahead, or behind.
+    return sorted(entries, key=lambda entry: (entry.run, entry.answered_at))
 
 
 def of_run(state: State, control: Control, run_id: int, keys: Sequence[str]) -> dict[str, Entry]:

@@ -25,7 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from syncer import sql
+from syncer import folders, sql
 from syncer.canonical import FAMILY, Canon
 from syncer.control import Code, Control, Parked, PlanFile, Standing
 from syncer.control.locks import folder_name
@@ -101,7 +101,7 @@ class State:
     def make(self) -> None:
         """Make the folder where there is none. Raises StateDamaged."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folders.make(self.folder)
         except OSError as error:
             raise StateDamaged(f"The state folder {self.folder} cannot be written: {error.strerror}.") from None
 
@@ -492,11 +492,7 @@ def write_parquet(
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        folders.sync(path.parent)
     except (duckdb.Error, OSError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

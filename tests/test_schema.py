@@ -47,6 +47,9 @@ BEYOND_A_SCHEMA = {
     "rescore_rate_without_a_version", "grace_where_rows_are_kept",
     "history_kept_for_a_colour", "delivered_without_history", "delivered_table_without_a_name",
     "delivered_table_of_three_parts_in_duckdb", "delivered_table_without_a_dataset",
+    "alert_mail_to_no_address", "alert_mail_without_encryption", "alert_address_without_encryption",
+    "alert_secret_too_short", "alerts_of_one_name", "alert_for_a_sync_that_is_not_there",
+    "service_url_without_scheme", "destination_expires_no_day",
     "control_that_is_no_url", "control_that_cannot_be_read",
 }  # fmt: skip
 

@@ -7,13 +7,14 @@
     serving        serve, pause, resume
     remembering    status, rejected, explain, adopt, verify, forget
     moving         state move
+    alerting       alert-test
 
 Modules are imported by the command that needs them, when it runs: `syncer --help` must be there at once.
 """
 
 from __future__ import annotations
 
-from syncer.cli import moving, remembering, running, serving, setting_up
+from syncer.cli import alerting, moving, remembering, running, serving, setting_up
 from syncer.cli.group import cli
 
-__all__ = ["cli", "moving", "remembering", "running", "serving", "setting_up"]
+__all__ = ["alerting", "cli", "moving", "remembering", "running", "serving", "setting_up"]

@@ -115,6 +115,7 @@ def sync(
     3: a brake holds.
     """
     from syncer import report, saved
+    from syncer.alerts.watch import after_runs
     from syncer.errors import UserError
     from syncer.run import Options
 
@@ -128,7 +129,7 @@ def sync(
             raise UserError("--continue sends all that is left of the canary's plan; leave --max out.")
         if plan and (strange := [one.name for one in chosen if one.name not in plan.syncs]):
             raise UserError(f"{plan_file} holds no plan of {', '.join(strange)}; it has {', '.join(plan.syncs)}.")
-        with open_engine(config) as engine:
+        with open_engine(config) as engine, after_runs(engine):
             stop_on_signals(engine.stop)
             if plan and not continues:
                 _refuse_used(plan, engine, plan_file)
@@ -263,12 +264,13 @@ def undo(file: Path, run: int, is_dry: bool, release: bool, is_json: bool) -> No
     Exit codes are those of `sync`.
     """
     from syncer import documents, report
+    from syncer.alerts.watch import after_runs
     from syncer.run import Options
     from syncer.undo import Undoing, looked_at, undoable
 
     with sentences(is_json=is_json):
         config = load(file)
-        with open_engine(config) as engine:
+        with open_engine(config) as engine, after_runs(engine):
             stop_on_signals(engine.stop)
             chosen = config.choose([undoable(engine, run).sync])
             (prepared,) = engine.prepare_all(chosen, trigger=None if is_dry else "undo")

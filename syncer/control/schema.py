@@ -76,6 +76,13 @@ STEPS = (
     CREATE INDEX act_by_time ON act(at);
     ALTER TABLE run ADD COLUMN is_partial INTEGER NOT NULL DEFAULT 0;   -- not the run that a schedule waits for
     """,
+    """
+    -- Which troubles each alert has told about, and the messages that are still to be delivered.
+    CREATE TABLE told(alert TEXT NOT NULL, cause TEXT NOT NULL, since REAL NOT NULL, title TEXT NOT NULL,
+      members TEXT NOT NULL, PRIMARY KEY(alert, cause));
+    CREATE TABLE message(id TEXT PRIMARY KEY, alert TEXT NOT NULL, made REAL NOT NULL, body TEXT NOT NULL,
+      attempts INTEGER NOT NULL, next_at REAL NOT NULL);
+    """,
 )
 """Each step takes the schema from one version to the next, in the words of SQLite; the number of steps done is the
 format of a store."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import apsw
 
+from syncer import folders
 from syncer.control.connection import BUSY_SECONDS, NAME, Fence, Row
 from syncer.control.locks import FileLocks
 from syncer.control.schema import STEPS, refuse_newer, refuse_orphans
@@ -91,7 +92,7 @@ def open_to_write(folder: Path) -> SQLite:
     Raises StateDamaged when the file is damaged, gone, of a newer version, or cannot be written.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders.make(folder)
     except OSError as error:
         raise StateDamaged(
             f"The state folder {folder} cannot be made: {error.strerror}. "

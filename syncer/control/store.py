@@ -13,6 +13,7 @@ from syncer.control import copying, sqlite
 from syncer.control.connection import Connection, Database, Where, number, row
 from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.schema import SYNC_ID
+from syncer.control.telling import Telling
 from syncer.control.values import (
     EMPTY,
     Code,
@@ -37,7 +38,7 @@ _RUN = (
 )
 
 
-class Control(Waiting):
+class Control(Waiting, Telling):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
 
     @classmethod
@@ -200,8 +201,10 @@ class Control(Waiting):
     def garbage(self, older_than_seconds: float) -> list[str]:
         """Files that nothing refers to any more since that long."""
         with self._reading() as db:
-            limit = time.time() - older_than_seconds
-            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ? ORDER BY file", [limit])]
+            now = time.time()
+            # Garbage of the future was made while the clock was ahead; waiting for its time could take years.
+            query = "SELECT file FROM garbage WHERE since <= ? OR since > ? ORDER BY file"
+            return [file for (file,) in db.execute(query, [now - older_than_seconds, now])]
 
     def collected(self, files: Iterable[str]) -> None:
         """These garbage files are deleted."""
@@ -408,7 +411,7 @@ class Control(Waiting):
                     (json.dumps(list(versions)), run_id),
                 )
 
-    def recover(self, sync: str, error: str = KILLED) -> None:
+    def recover(self, sync: str, error: str = KILLED, facts: Mapping[str, Any] | None = None) -> None:
         """Close what a killed process left open. Idempotent; the caller holds the sync's lock.
 
         Batches in flight stay without codes: their records are in doubt. The run is told in the journal with
@@ -424,7 +427,7 @@ class Control(Waiting):
                             counts[code] += codes.count(code)
                 db.execute(
                     "UPDATE run SET finished = ?, result = 'failed', planned = ?, accepted = ?, rejected = ?, "
-                    "deferred = ?, unsent = ?, error = ? WHERE id = ?",
+                    "deferred = ?, unsent = ?, error = ?, facts = coalesce(?, facts) WHERE id = ?",
                     (
                         self._clock(),
                         planned,
@@ -433,6 +436,7 @@ class Control(Waiting):
                         counts[Code.DEFERRED] + counts[Code.UNKNOWN],
                         planned - sum(counts),
                         error,
+                        None if facts is None else json.dumps(facts),
                         run_id,
                     ),
                 )

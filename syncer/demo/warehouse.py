@@ -22,7 +22,8 @@ from syncer.demo import names
 SCHEMA = "activation"
 SEED = 7
 USERS, WORKSPACES, ACCOUNTS = 5_000, 1_500, 400
-METRIC_VERSION = "2026.2"
+METRIC_VERSION = "w-22f48e36"
+"""Of the weights in examples/activation, whose marts have these tables too; its tests hold the two together."""
 NEW_METRIC = "invites_30d"
 """A column of users that the second night has and the first had not."""
 MILESTONES = 8

@@ -31,11 +31,15 @@ MEMO = "sandbox.json"
 WAREHOUSE = "warehouse.duckdb"
 
 
-def opened(port: int) -> Server:
+Records = tuple[list[warehouse.Row], list[warehouse.Row], list[warehouse.Row]]
+"""People, workspaces and accounts, as `StandIn.seed` takes them."""
+
+
+def opened(port: int, records: Records | None = None) -> Server:
     """A server, not yet started, with every stand-in below `/KIND` and the page at `/`; 0 takes a free port.
 
-    The stand-ins know the people of the first night, always the same ones, so that what a demo saved can be
-    replayed over them. Raises UserError when the port is taken.
+    The stand-ins know `records`; when left out the people of the first night, always the same ones, so that what a
+    demo saved can be replayed over them. Raises UserError when the port is taken.
     """
     from destinations.standins import standins
     from destinations.standins.server import Server
@@ -48,14 +52,18 @@ def opened(port: int) -> Server:
             f"Port {port} of this machine cannot be opened ({error.strerror}). "
             "End what uses it, or choose another with --port."
         ) from None
+    known = records or _first_night()
+    for standin in made.values():
+        standin.seed(*known)
+        standin.hurry()
+    return server
+
+
+def _first_night() -> Records:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / WAREHOUSE
         warehouse.first_night(path)
-        records = warehouse.records(path)
-    for standin in made.values():
-        standin.seed(*records)
-        standin.hurry()
-    return server
+        return warehouse.records(path)
 
 
 def sections(server: Server) -> str:

@@ -5,6 +5,7 @@ timetable   which syncs are due, by clock and journal
 desk        who asked for which run, and one thread for each destination that runs them
 watching    whether the files that a config was made of have changed
 notify      what systemd is told
+vitals      whether it lives and is ready, and its numbers
 listening   the HTTP side: a socket and its thread
 api         what it answers
 """

@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from syncer import __version__
+from syncer.alerts.watch import Watchman
 from syncer.config import Config
 from syncer.delivery import STOP_SECONDS
 from syncer.errors import SyncerError, UserError
 from syncer.logs import configure, place_of
 from syncer.mapping import Sync
+from syncer.metrics import Metrics
 from syncer.overview import engine_modified
 from syncer.run import Engine
 from syncer.service.desk import Desk
 from syncer.service.listening import listen, port_of
 from syncer.service.notify import Manager
 from syncer.service.timetable import Timetable
+from syncer.service.vitals import register
 from syncer.service.watching import Watched
 from syncer.sources import source_of
 from syncer.spans import seconds_of
@@ -68,6 +71,14 @@ class Daemon:
         self._looked = time.monotonic()
         self._modified: dict[str, tuple[float, datetime.datetime | None]] = {}
         self._told = ""
+        self.ticked_at: float | None = None
+        """When clock and journal were last looked at, by the monotonic clock; None before the first time."""
+        config = engine.config
+        self.metrics = Metrics([sync.name for sync in config.syncs], list(config.destinations))
+        self.metrics.expect((), (), [alert.called for alert in config.alerts])
+        self.watchman = Watchman(lambda: self.engine, self.modified, lambda: self.standing.error, self.metrics.alerted)
+        engine.observers += [self.metrics, self.watchman]
+        register(self, self.metrics)
 
     @property
     def engine(self) -> Engine:
@@ -123,10 +134,14 @@ class Daemon:
                 config = dataclasses.replace(config, state=old.state, service=service)
                 self._engine = self._engine.successor(config, source_of(config.source))
                 self.desk.staff(self._engine)
+                names = [alert.called for alert in config.alerts]
+                self.metrics.expect([sync.name for sync in config.syncs], list(config.destinations), names)
                 log.info("config_loaded", syncs=len(config.syncs))
             elif self.standing.error:
                 log.info("config_mended")
             self.standing = Standing(self._engine.now(), restart=restart)
+            self.metrics.config_read(is_good=True)
+            self.watchman.wake()
             if restart:
                 log.warning("config_needs_restart", settings=list(restart))
 
@@ -134,6 +149,8 @@ class Daemon:
         if str(error) != self.standing.error:
             log.error("config_refused", problems=[str(problem) for problem in error.problems])
         self.standing = dataclasses.replace(self.standing, error=str(error))
+        self.metrics.config_read(is_good=False)
+        self.watchman.wake()
 
     def _look_at_files(self) -> None:
         """Read the config anew once its files have changed and then rested for a tick: editors write in steps."""
@@ -164,6 +181,7 @@ class Daemon:
     def keep_time(self) -> None:
         """Tick until the stop is set. A store that cannot be read or written is told of, and tried again."""
         while not self.stop.is_set():
+            self.ticked_at = time.monotonic()
             try:
                 self.tick()
                 self._told = ""
@@ -180,6 +198,10 @@ class Daemon:
             log.error("tick_failed", error=error)
             self._told = error
 
+    def known_modified(self) -> dict[str, datetime.datetime]:
+        """Sync → when its source last changed, as far as it was asked already; asks nobody."""
+        return {name: at for name, (_, at) in list(self._modified.items()) if at is not None}
+
     def modified(self, sync: Sync) -> datetime.datetime | None:
         """When a sync's source last changed, as it was said a short while ago: a page that looks costs nothing."""
         now = time.monotonic()
@@ -194,7 +216,8 @@ def serve(engine: Engine, read: Callable[[], Config]) -> None:
     from syncer.service.api import application
 
     service = engine.config.service
-    configure(is_service=True, file=service.log, keep_seconds=seconds_of(service.keep_log))
+    form, keep_seconds = engine.config.log.format, seconds_of(service.keep_log)
+    configure(is_service=True, form=form, file=service.log, keep_seconds=keep_seconds)
     engine.control()  # A damaged store has to show now, not at the first run in the night.
     daemon = Daemon(engine, read)
     daemon.watch()
@@ -208,6 +231,7 @@ def serve(engine: Engine, read: Callable[[], Config]) -> None:
     )
     try:
         daemon.desk.open(daemon.engine)
+        daemon.watchman.open()
         daemon.manager.ready(daemon.status)
         daemon.keep_time()
         daemon.manager.stopping()
@@ -216,6 +240,7 @@ def serve(engine: Engine, read: Callable[[], Config]) -> None:
         server.should_exit = True
         # Runs see the stop themselves: they start nothing new, and remember what is in flight.
         daemon.desk.close()
+        daemon.watchman.close()
     log.info("stopped")
 
 

@@ -19,7 +19,7 @@ from syncer.errors import NotDue, Stopping, SyncBusy, SyncerError
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.overview import schedule_of
-from syncer.run import Engine, Options, Report
+from syncer.run import Engine, Options, Prepared, Report
 from syncer.service.timetable import Start
 
 log = structlog.get_logger(__name__)
@@ -107,6 +107,11 @@ class Desk:
         for thread in self._threads.values():
             thread.join()
 
+    @property
+    def lost(self) -> list[str]:
+        """Destinations whose thread has ended although nobody closed the desk."""
+        return [] if self._is_closed else [name for name, one in self._threads.items() if not one.is_alive()]
+
     def is_idle(self) -> bool:
         """Whether nothing is due, waits or runs."""
         with self._wake:
@@ -188,14 +193,16 @@ class Desk:
         if request is not None:
             only = tuple(request.options.get("only") or ())
             options = Options(bool(request.options.get("release")), only, trigger=trigger, by=request.by)
+        prepared: Prepared | None = None
         modified: datetime.datetime | None = None
         is_due = (lambda control: self._is_due(control, start, modified)) if start and not request else None
         try:
             modified = self._modified(engine, sync)
             if request is None and modified is not None and modified == self._seen.get(sync.name):
                 return Ended("done")
+            prepared = engine.prepare(sync)
             told = None if modified is None else modified.isoformat()
-            report = engine.run(engine.prepare(sync), replace(options, is_due=is_due, modified=told))
+            report = engine.run(prepared, replace(options, is_due=is_due, modified=told))
         except Stopping:
             return Ended("queued")
         except SyncBusy as error:
@@ -215,6 +222,9 @@ class Desk:
             # The fault's place is told; its text may hold data.
             fault = f"Syncer's fault: {type(error).__name__} in {place_of(error)}."
             log.error("run_failed", sync=sync.name, error=fault)  # noqa: TRY400 - as above
+            if prepared is None:
+                # A run that has begun is in the journal already.
+                engine.refused(sync, SyncerError(fault), options.trigger, options.by)
             return Ended("failed", error=fault)
         self._note_seen(sync.name, report, modified)
         sentences = " ".join(hold.sentence for hold in report.holds)

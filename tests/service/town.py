@@ -193,6 +193,7 @@ def face_of(town: Town, *, runs: bool = True, is_ticking: bool = False) -> Itera
         daemon.desk.open(engine)
     if is_ticking:
         timekeeper.start()
+        daemon.watchman.open()
     try:
         yield Face(f"http://127.0.0.1:{port_of(server)}", daemon)
     finally:
@@ -200,6 +201,7 @@ def face_of(town: Town, *, runs: bool = True, is_ticking: bool = False) -> Itera
         town.customerio.held_back = None
         engine.stop.set()
         daemon.desk.close()
+        daemon.watchman.close()
         if is_ticking:
             timekeeper.join()
         engine.close()

@@ -3,6 +3,7 @@
     guard       who may ask: token, session, the service's own name, no pages of other sites
     shapes      what goes in and comes out
     syncs       a sync: where it stands, its plan and parked records, triggers, pauses
+    signals     whether the process lives and is ready, and its numbers
     runs        runs, their changes, and words about held plans; requests; the journal
 
 The page at `/` asks here too; its files are `syncer.service.page`'s.
@@ -22,7 +23,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from syncer import __version__
 from syncer.errors import SyncerError, UserError
-from syncer.service.api import guard, runs, shapes, syncs
+from syncer.service.api import guard, runs, shapes, signals, syncs
 from syncer.service.daemon import Daemon
 from syncer.service.page import routes
 
@@ -49,11 +50,7 @@ def application(daemon: Daemon) -> FastAPI:
     app.add_middleware(guard.SmallBodies)
     app.add_middleware(guard.Unremembered)
 
-    @app.get("/healthz", tags=["health"], summary="The process lives")
-    def healthz() -> shapes.Health:
-        return shapes.Health(status="ok", version=__version__)
-
-    for router in (guard.router, syncs.router, runs.router):
+    for router in (signals.router, guard.router, syncs.router, runs.router):
         app.include_router(router)
     app.routes.extend(routes())
     app.add_exception_handler(StarletteHTTPException, _http_error)

@@ -35,6 +35,13 @@ class Health(_Shape):
     version: str
 
 
+class Unwell(_Shape):
+    """The process had better be started anew, or is not ready."""
+
+    error: str
+    reasons: list[str]
+
+
 # --- what is sent ----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""From raw events to activation scores, to weights, to cohorts: the example of docs/activation.md."""

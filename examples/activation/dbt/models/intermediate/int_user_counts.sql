@@ -1,0 +1,1 @@
+{{ counted_events('user_id', ref('stg_events')) }}

@@ -1,0 +1,1 @@
+{{ counted_events('workspace_id', ref('stg_events')) }}

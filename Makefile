@@ -6,7 +6,8 @@ BIN := .venv/bin
 EXAMPLE := .venv-example/bin
 WORKERS ?= auto
 
-.PHONY: help install demo demo-bigquery example example-env test test-example lint types check soak bench clean
+.PHONY: help install demo demo-bigquery example example-env test test-example lint types check soak bench sbom \
+	audit clean
 
 help:  ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -27,6 +28,16 @@ $(BIN)/python:
 
 .venv/.lint: .venv/.installed
 	$(BIN)/python -m pip install --quiet --group lint
+	@touch $@
+
+.venv/.supply: .venv/.installed
+	$(BIN)/python -m pip install --quiet --group supply
+	@touch $@
+
+# What is shipped, in an environment of its own: nothing of tests or of these tools is in the list.
+build/shipped/.installed: $(BIN)/python pyproject.toml
+	$(PYTHON) -m venv --clear build/shipped
+	build/shipped/bin/python -m pip install --quiet .
 	@touch $@
 
 # dbt, Prefect and pandas stay out of .venv, so that nothing there can come to need them.
@@ -63,6 +74,7 @@ test-example: .venv-example/.tests  ## Run the tests of the example.
 lint: .venv/.lint  ## Look at style and format.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 
 types: .venv/.lint  ## Check the types of both packages, strictly.
 	$(BIN)/mypy
@@ -75,5 +87,12 @@ soak: .venv/.tests  ## The long endurance runs: hundreds of kills, thousands of 
 bench: .venv/.tests  ## Measure, as ratios within one run.
 	$(BIN)/python -m benchmarks --page docs/performance.md
 
+sbom: .venv/.supply build/shipped/.installed  ## Write build/sbom.json: every package that is shipped, in CycloneDX.
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --validate --output-file build/sbom.json build/shipped/bin/python
+
+audit: .venv/.supply build/shipped/.installed  ## Ask the advisories of PyPI about what is shipped; fails where it cannot be asked.
+	$(BIN)/pip-audit --strict --progress-spinner off --path build/shipped/lib/python3.*/site-packages
+
 clean:  ## Remove what was made here, except demo/ and demo-bigquery/.
-	rm -rf .venv .venv-example .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-example build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bigquery, requests
+from benchmarks import bigquery, inwarehouse, requests
 
 RESULTS = Path(__file__).parent / "results"
 MARK = "<!-- figures -->"
@@ -30,6 +30,7 @@ def main() -> None:
     )
     parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
     parser.add_argument("--changes", type=int, default=100_000, help="changes whose requests are counted")
+    parser.add_argument("--planned", type=int, default=200_000, help="rows that are planned out of BigQuery both ways")
     parser.add_argument("--entries", type=int, default=10_000_000, help="entries of the history")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json")
     parser.add_argument("--page", type=Path, help=f"a page whose text after {MARK!r} is replaced by the tables")
@@ -72,6 +73,10 @@ def _bigquery(folder: str, options: argparse.Namespace) -> dict[str, Any]:
     return {way: _child("bigquery", way, folder, options.rows) for way in bigquery.WAYS}
 
 
+def _inwarehouse(_: str, options: argparse.Namespace) -> dict[str, Any]:
+    return {way: _child("inwarehouse", way, options.planned) for way in inwarehouse.WAYS}
+
+
 def _remember(folder: str, options: argparse.Namespace) -> dict[str, Any]:
     return {"note": _child("history", "note", folder), "life": _child("history", "life", folder, options.entries)}
 
@@ -81,6 +86,7 @@ PARTS = {
     "deliver": _deliver,
     "requests": _requests,
     "bigquery": _bigquery,
+    "inwarehouse": _inwarehouse,
     "history": _remember,
 }
 """Name in the figures → how they are measured, in a folder that has the two nights."""
@@ -113,6 +119,10 @@ def child(words: list[str]) -> None:
         print(json.dumps(bigquery.read(rest[0], Path(rest[1]), int(rest[2]))))
     elif what == "serve-bigquery":
         bigquery.serve(rest[0], Path(rest[1]), Path(rest[2]))
+    elif what == "inwarehouse":
+        print(json.dumps(inwarehouse.plan(rest[0], int(rest[1]))))
+    elif what == "serve-inwarehouse":
+        inwarehouse.serve(Path(rest[0]), Path(rest[1]))
     elif what == "requests":
         print(json.dumps(requests.used(rest[0], Path(rest[1]), int(rest[2]))))
     elif what == "serve":
@@ -175,6 +185,7 @@ def _table(figures: dict[str, Any]) -> str:
             )
     lines += ["", "Requests of a first run, counted by the stand-in:", "", *requests.table(figures["requests"])]
     lines += ["", *bigquery.table(figures["bigquery"], figures["rows"])]
+    lines += ["", *inwarehouse.table(figures["inwarehouse"])]
     lines += ["", *_history(figures["history"])]
     machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
     return "\n".join([*lines, "", f"Measured on: {machine}."])

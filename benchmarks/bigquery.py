@@ -103,8 +103,6 @@ def read(way: str, folder: Path, rows: int) -> dict[str, Any]:
 
 
 def _read(way: str, told: dict[str, str], rows: int) -> dict[str, Any]:
-    # A limit of ours, there because of what is measured here.
-    source.PAGED_ROWS_MAX = max(rows, source.PAGED_ROWS_MAX)
     columns = ("user_id", *nights.columns())
     reader = BigQuery(BigQuerySource(type="bigquery", project="acme", location="EU", timeout=300.0, **told))
     started, spent = time.perf_counter(), time.process_time()

@@ -16,6 +16,7 @@ a Lead (`object = ["Contact", "Lead"]`) is always looked up first; see `salesfor
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import re
 import threading
@@ -32,6 +33,7 @@ from destinations.salesforce_parts.comparing import is_same
 from destinations.salesforce_parts.csv_rows import header_bytes, line_bytes
 from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
 from destinations.salesforce_parts.ingest import REQUESTS_MIN, Ingest
+from destinations.salesforce_parts.login import certificate_end
 from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
 from destinations.salesforce_parts.reading import LAST_WRITE, read_records
@@ -80,6 +82,12 @@ class Salesforce(Destination):
         """The org and the user that the requests count for, hashed."""
         parts = "\n".join((settings.login_url, settings.client_id, settings.username or ""))
         return hashlib.sha256(parts.encode()).hexdigest()
+
+    @classmethod
+    def expires(cls, settings: SalesforceSettings) -> datetime.date | None:
+        """For a login by JWT the end of the certificate, where it stands beside the private key in the PEM text."""
+        found = [settings.expires, certificate_end(settings.private_key)]
+        return min((one for one in found if one is not None), default=None)
 
     def refuse(self, sync: Sync) -> Iterable[Problem]:
         """Names, the match, and what Salesforce has no safe way for."""
@@ -227,6 +235,10 @@ class Salesforce(Destination):
         Each answer says how many were used; that of the object's description, which a push needs too, costs nothing.
         """
         self._description(sync.object)
+        return self.quota()
+
+    def quota(self) -> Allowance | None:
+        """As the newest answer said it."""
         usage = self._client.usage
         return None if usage is None else Allowance(usage.used, usage.allowed, self.settings.quota_reserve)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import hmac
 import json
 import re
 import time
@@ -21,9 +20,10 @@ from pydantic import Field, SecretStr, field_validator
 from requests import Response
 
 from syncer.change import Change, Outcome, Value, accepted, deferred, rejected
-from syncer.destination import Destination, DestinationSettings, Limits, Pace
-from syncer.errors import DestinationUnusable, Problem
+from syncer.destination import Destination, DestinationSettings, Limits, Pace, fits_a_header
+from syncer.errors import CredentialsRefused, DestinationUnusable, Problem
 from syncer.mapping import Sync
+from syncer.signing import signature
 from syncer.transport import Transport, is_loopback
 
 SECRET_CHARACTERS_MIN = 16
@@ -38,8 +38,12 @@ CODE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 SPLIT = frozenset({400, 413, 422})
 """Answers that refuse a batch as a whole, in which a smaller one may have no part."""
 
+UNAUTHORIZED = 401
 STOPS: Mapping[int, tuple[str, str]] = {
-    401: ("secret", "refused the signature (401). Put the receiver's own secret into `secret`, and check its clock"),
+    UNAUTHORIZED: (
+        "secret",
+        "refused the signature (401). Put the receiver's own secret into `secret`, and check its clock",
+    ),
     403: ("secret", "refused the batch (403). Check `secret` and `headers`, and what the receiver allows"),
     404: ("url", "has nothing at that address (404). Correct `url`"),
     410: ("url", "says that it is gone for good (410). Correct `url`, or take the destination out"),
@@ -89,7 +93,7 @@ class WebhookSettings(DestinationSettings):
                 raise ValueError(f"cannot set {name!r}, because Syncer sets it itself; take it out")
             if names.count(name.lower()) > 1:
                 raise ValueError(f"has {name!r} twice, since letters of either case are the same here; take one out")
-            if not text.isascii() or not text.isprintable() or text != text.strip():
+            if not fits_a_header(text):
                 raise ValueError(f"the value of {name!r} may hold visible ASCII characters only; correct it")
         return headers
 
@@ -188,7 +192,7 @@ class Webhook(Destination):
                 if _is_good(response.status_code) or response.status_code >= 500:
                     # Whoever answered, somebody may have taken the batch behind it.
                     yield from (deferred(change, "unclear", sentence, doubt=True) for change in piece)
-                raise DestinationUnusable(sentence)
+                raise (CredentialsRefused if response.status_code == UNAUTHORIZED else DestinationUnusable)(sentence)
             try:
                 outcomes = _outcomes(piece, response)
             except ValueError as error:
@@ -215,7 +219,7 @@ class Webhook(Destination):
         headers = {
             "Content-Type": "application/json",
             "Syncer-Timestamp": timestamp,
-            "Syncer-Signature": "sha256=" + signature(self.settings.secret.get_secret_value(), timestamp, body),
+            "Syncer-Signature": signature(self.settings.secret.get_secret_value(), timestamp, body),
             "Syncer-Batch": hashlib.sha256(body).hexdigest(),
         }
         return session.post(self.settings.url, data=body, headers=headers, allow_redirects=False)
@@ -237,11 +241,6 @@ class Webhook(Destination):
 
     def _problem(self, setting: str, sentence: str) -> Problem:
         return Problem(f"destinations.{self.name}.{setting}", sentence)
-
-
-def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """HMAC-SHA256 in hex over timestamp, dot and body; with the timestamp in it, no old batch can be played again."""
-    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def _as_json(sync: Sync, change: Change) -> dict[str, Any]:
@@ -335,6 +334,6 @@ def _claims_json(response: Response) -> bool:
 def _json_of(response: Response) -> Any:
     """The body as JSON has it; None when it is none."""
     try:
-        return json.loads(response.content)
+        return response.json()
     except ValueError:
         return None

@@ -6,8 +6,9 @@ import datetime
 from collections.abc import Iterator
 
 from syncer.destination import Allowance
-from syncer.mapping import Brakes, Sync, seconds_of
+from syncer.mapping import Brakes, Sync
 from syncer.plan import Hold, Plan, Shift
+from syncer.spans import seconds_of
 
 VALUES_MIN = 100
 """Values of a field, or rows, below which nothing is said of how they are distributed, whatever `known_min` says: a few

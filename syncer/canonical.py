@@ -346,6 +346,12 @@ def _type_of(value: Scalar | None) -> str:
     return "VARCHAR"
 
 
+def carried(schema: pa.Schema) -> pa.Schema:
+    """The types in which a source's columns reach DuckDB, which has no decimal of more than 38 digits: as text they are
+    as exact, and each step that reads such a column begins with a cast."""
+    return pa.schema([one.with_type(pa.string()) if pa.types.is_decimal256(one.type) else one for one in schema])
+
+
 def base_of(kind: pa.DataType) -> str | None:
     """The canonical SQL type of an Arrow type; None for what has none (binary)."""
     if pa.types.is_dictionary(kind):
@@ -374,7 +380,11 @@ def _digits_of(expression: str, kind: Any) -> str | None:
         return f"({expression})::VARCHAR"
     if pa.types.is_decimal(kind):
         text = f"({expression})::VARCHAR"
-        return text if kind.scale == 0 else f"rtrim(rtrim({text}, '0'), '.')"
+        trimmed = text if kind.scale == 0 else f"rtrim(rtrim({text}, '0'), '.')"
+        if not pa.types.is_decimal256(kind):
+            return trimmed
+        # Arrow writes nothing and next to nothing with an exponent (0E-38), which a double holds as well.
+        return f"(CASE WHEN contains({text}, 'E') THEN {_text(f'({text})::DOUBLE', 'DOUBLE')} ELSE {trimmed} END)"
     return None
 
 

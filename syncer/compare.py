@@ -23,7 +23,7 @@ import duckdb
 import pyarrow as pa
 
 from syncer import sql
-from syncer.canonical import FAMILY, Canon, match_of
+from syncer.canonical import FAMILY, Canon, carried, match_of
 from syncer.control import enumerate_new
 from syncer.destination import Limits
 from syncer.differences import Differences, distance
@@ -32,6 +32,7 @@ from syncer.mapping import SLOTS_MAX, Field
 from syncer.narrowed import Narrowed, Totals
 from syncer.plan import Invalid, Plan, Slot, mapping_text
 from syncer.shifts import Here, Stock, measure
+from syncer.stages import Stages
 from syncer.state import Inputs, Relation, state_is_readable, stored_type, write_parquet
 
 INVALID_SHOWN_MAX = 1_000
@@ -78,17 +79,19 @@ def compare(
     only: Sequence[str] = (),
     now: float | None = None,
     narrowed: Narrowed | None = None,
+    stages: Stages | None = None,
 ) -> Plan:
     """Plan what differs and write it to `file`. `only` restricts it to some keys, `now` (seconds since 1970) decides
-    which parked records are due. Raises StateDamaged, UserError, and whatever the source raises."""
+    which parked records are due, `stages` is told how long it took. Raises StateDamaged, UserError, and whatever the
+    source raises."""
     now = time.time() if now is None else now
     comparison = _Comparison(connection, canon, limits, inputs, only, now, narrowed)
-    with (
-        temporary_folder("spool-", file.parent) as folder,
-        comparison.spooled(batches, folder),
-        state_is_readable(canon.sync.name, inputs.files),
-    ):
-        return comparison.plan(file)
+    stages = stages or Stages()
+    with temporary_folder("spool-", file.parent) as folder, contextlib.ExitStack() as spooled:
+        with stages.stage("map"):
+            spooled.enter_context(comparison.spooled(batches, folder))
+        with stages.stage("compare"), state_is_readable(canon.sync.name, inputs.files):
+            return comparison.plan(file)
 
 
 class _Comparison:
@@ -120,18 +123,20 @@ class _Comparison:
     def spooled(self, batches: pa.RecordBatchReader, folder: Path) -> Iterator[None]:
         """Canonical rows in an Arrow file that is mapped into memory: it may be read twice, and costs no heap."""
         failed: list[BaseException] = []
+        schema = carried(batches.schema)
 
         def watched() -> Iterator[pa.RecordBatch]:
             # DuckDB would turn the source's own sentence into an error of its own.
             try:
-                yield from batches
+                for batch in batches:
+                    yield batch if batch.schema == schema else batch.cast(schema)
             except BaseException as error:
                 failed.append(error)
                 raise
 
         path = folder / "desired.arrow"
         reader: pa.RecordBatchReader | None = None
-        self.db.register("source_batches", pa.RecordBatchReader.from_batches(batches.schema, watched()))
+        self.db.register("source_batches", pa.RecordBatchReader.from_batches(schema, watched()))
         try:
             extra = ["src._weight", "src._key"] if self.narrowed else []
             reader = self.db.sql(self.canon.select("source_batches", extra)).to_arrow_reader(65_536)
@@ -365,7 +370,8 @@ class _Comparison:
     def _register_parked(self, plan: Plan) -> None:
         parked = self.inputs.parked
         plan.parked_keys = frozenset(one.key for one in parked)
-        due = [one.next_at is not None and one.next_at <= self.now for one in parked]
+        # A refusal of the future was met while the clock was ahead; its next try could be years away.
+        due = [one.next_at is not None and (one.next_at <= self.now or one.last_at > self.now) for one in parked]
         self.db.register(
             "parked",
             pa.table(

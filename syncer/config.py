@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from syncer import files, mapping_files
+from syncer.alerts.settings import Alert
 from syncer.config_file import (
     BigQuerySource,
     ConfigFile,
@@ -22,6 +23,7 @@ from syncer.config_file import (
     DuckDBSource,
     History,
     LocalState,
+    Log,
     Plans,
     Service,
 )
@@ -73,6 +75,8 @@ class Config:
     document: Document | None = field(default=None, repr=False)
     """The config file itself."""
     history: History = field(default_factory=History)
+    log: Log = field(default_factory=Log)
+    alerts: tuple[Alert, ...] = ()
     delivered: DeliveredLog | None = None
 
     def shared_fields(self) -> list[Problem]:
@@ -144,11 +148,14 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
     mappings = mapping_files.read_all(
         folder / (settings.mappings if settings else _mappings_of(document)),
         settings.brakes if settings else Brakes(),
-        settings.schedule.timezone if settings else "UTC",
+        settings.schedule if settings else Schedule(),
         folder,
         approve=settings.plans.approve if settings else False,
     )
     problems += mappings.problems
+    if document is not None and settings is not None:
+        problems += _nobody(settings.alerts, document, mappings)
+    problems += _out_of_order(mappings, settings.schedule if settings else Schedule(), document)
     if document is not None:
         problems += _refusals(mappings, document, destinations, adapters)
     if problems or settings is None:
@@ -166,6 +173,8 @@ def load(file: Path, adapters: Adapters, kinds: Kinds) -> Config:
         delivery=settings.delivery,
         plans=settings.plans,
         history=settings.history,
+        log=settings.log,
+        alerts=settings.alerts,
         delivered=settings.delivered,
         written=mappings.written,
         document=document,
@@ -237,7 +246,9 @@ def _addresses(document: Document, told: Mapping[Spot, Problem]) -> dict[Spot, P
     return {
         spot: document.problem(spot, sentence)
         for spot, text in _texts(document.data, ())
-        if re.search(r"(^|_)(url|endpoint)$", str(spot[-1])) and spot not in told and (sentence := _wrong_address(text))
+        if re.search(r"(^|_)(url|endpoint)$", str(spot[-1]))
+        and spot not in (("service", "url"), *told)
+        and (sentence := _wrong_address(text))
     }
 
 
@@ -265,6 +276,17 @@ def _wrong_address(text: str) -> str:
     return ""
 
 
+def _nobody(alerts: Sequence[Alert], document: Document, mappings: Mappings) -> Iterator[Problem]:
+    """Alerts for syncs that are not there."""
+    names = {written.sync.name for written in mappings.written}
+    known = names | {name.partition(".")[0] for name in names}
+    for number, alert in enumerate(alerts):
+        for name in alert.syncs if known else ():
+            if name not in known:
+                guess = did_you_mean(name, known) or f" There are {', '.join(sorted(known))}."
+                yield document.problem(("alerts", number, "syncs"), f"there is no sync {name!r}.{guess}")
+
+
 def _refusals(
     mappings: Mappings, document: Document, destinations: Mapping[str, Configured | None], adapters: Adapters
 ) -> Iterator[Problem]:
@@ -285,6 +307,40 @@ def _refusals(
             # A setting's secret may have found its way into an adapter's sentence; the config knows them all.
             sentence = document.without_secrets(problem.sentence)
             yield written.problem(problem.place, sentence)
+
+
+def _out_of_order(mappings: Mappings, general: Schedule, document: Document | None) -> Iterator[Problem]:
+    """Schedules that wait for a sync that is not there, or for themselves by way of others."""
+    parents = {one.sync.name: (one.sync.schedule or general).after or () for one in mappings.written}
+    for written in mappings.written:
+        name, own = written.sync.name, written.sync.schedule
+
+        def problem(sentence: str, written: Written = written, *, is_own: bool = own is not None) -> Problem:
+            if is_own or document is None:
+                return written.problem("schedule.after", sentence)
+            return document.problem(("schedule", "after"), sentence)
+
+        for parent in parents[name]:
+            if parent not in parents:
+                guess = did_you_mean(parent, parents) or f" The syncs are {', '.join(parents)}."
+                yield problem(f"there is no sync {parent!r}.{guess}")
+        if circle := _circle(name, parents):
+            sentence = f"{name} would wait for itself ({' after '.join(circle)}); take one of them out"
+            yield problem(f"{sentence}, or give it a schedule of its own" if own is None else sentence)
+
+
+def _circle(name: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
+    """The way from a sync back to itself; empty when there is none."""
+    ways = [[name, parent] for parent in parents[name]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop(0)
+        if way[-1] == name:
+            return way
+        if way[-1] not in seen:
+            seen.add(way[-1])
+            ways += [[*way, parent] for parent in parents.get(way[-1], ())]
+    return []
 
 
 def _refused_of_all(sync: Sync, destination: Destination) -> Iterator[Problem]:

@@ -19,8 +19,10 @@ from pydantic import (
     model_validator,
 )
 
-from syncer.mapping import Brakes, seconds_of
+from syncer.alerts.settings import Alert
+from syncer.mapping import Brakes
 from syncer.schedule import Schedule
+from syncer.spans import seconds_of
 from syncer.transport import is_loopback
 
 
@@ -70,6 +72,10 @@ class BigQuerySource(_Strict):
     max_bytes_billed: Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)] = Field(
         default=20 * 10**9, gt=0, description='A query that would read more fails and costs nothing; as "20GB".'
     )
+    price_per_tib: float = Field(
+        default=6.25, ge=0, le=10_000, description="What 2**40 bytes that a query bills cost, for what is told of it."
+    )
+    currency: str = Field(default="USD", min_length=1, max_length=12, description="What that price is in.")
     credentials: FilePath | None = Field(
         default=None, description="Key file of a service account; left out, Google's own default is used."
     )
@@ -162,6 +168,24 @@ class Service(_Strict):
         min_length=1,
         description="What a request has to bring; needed for an address beyond this machine.",
     )
+    log: FilePath | None = Field(
+        default=None, description="File for the log of the daemon, one a day; left out, it is written to stderr."
+    )
+    keep_log: str = Field(default="14d", description="How long the files of the log are kept.")
+    keep_runs: int = Field(default=1_000, ge=10, description="Runs of each sync that the journal keeps.")
+    keep: str = Field(default="90d", description="How long the journal keeps who asked for what, and what came of it.")
+
+    url: str | None = Field(
+        default=None, min_length=1, description="Where people reach the page, for links in alerts; as https://…"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, text: str | None) -> str | None:
+        # It is shown to people and nothing is sent there, so it may be http.
+        if text is not None and not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", text):
+            raise ValueError("is not a whole address; write one as https://syncer.example.com")
+        return text.rstrip("/") if text else text
 
     @field_validator("listen")
     @classmethod
@@ -169,6 +193,12 @@ class Service(_Strict):
         host, colon, port = text.rpartition(":")
         if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError("has to be an address and a port from 0 to 65535, as 127.0.0.1:8080")
+        return text
+
+    @field_validator("keep", "keep_log")
+    @classmethod
+    def _keep(cls, text: str) -> str:
+        seconds_of(text)
         return text
 
     @model_validator(mode="after")
@@ -189,6 +219,14 @@ class Service(_Strict):
     def port(self) -> int:
         """The port; 0 for a free one."""
         return int(self.listen.rpartition(":")[2])
+
+
+class Log(_Strict):
+    """`[log]`: lines on stderr."""
+
+    format: Literal["auto", "json", "pretty"] = Field(
+        default="auto", description="auto is pretty on a terminal, and JSON elsewhere."
+    )
 
 
 class Delivery(_Strict):
@@ -310,6 +348,11 @@ class ConfigFile(_Strict):
     plans: Plans = Field(default_factory=Plans, description="Approval of plans, and how long they are good for.")
     service: Service = Field(default_factory=Service, description="The HTTP side of the daemon.")
     delivery: Delivery = Field(default_factory=Delivery, description="Repeats of requests and of refused records.")
+    log: Log = Field(default_factory=Log, description="Lines on stderr.")
+    alerts: Annotated[
+        tuple[Annotated[Alert, Field(discriminator="type")], ...],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    ] = Field(default=(), description="Who is told when something needs somebody.")
     history: History = Field(default_factory=History, description="What was accepted and refused over time.")
     delivered: DeliveredLog | None = Field(default=None, description="Accepted changes, as a table of the warehouse.")
     mappings: str = Field(default="mappings", min_length=1, description="The folder of the mapping files.")
@@ -320,6 +363,15 @@ class ConfigFile(_Strict):
         if not destinations:
             raise ValueError("is empty; write a section as [destinations.salesforce]")
         return destinations
+
+    @field_validator("alerts")
+    @classmethod
+    def _alerts(cls, alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
+        names = [alert.called for alert in alerts]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"has {name!r} {names.count(name)} times; give each of them a `name` of its own")
+        return alerts
 
     @field_validator("state")
     @classmethod

@@ -18,11 +18,13 @@ from typing import TypeVar
 from syncer.change import Change, Outcome, Value, deferred
 from syncer.control import Code, Control, Settled, answers_text
 from syncer.destination import Destination, Limits
-from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError
+from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError, cause_of
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.plan import HIDDEN, Cost, Plan, shown
 from syncer.pushing import BrokenPromise, Pauses, Pushed, Pushing
+from syncer.redaction import redacted, secrets_of
+from syncer.stages import Stages
 
 REJECTED_SHARE_MAX = 0.5
 """When more than this share of the first outcomes is refused, something is wrong with more than a record."""
@@ -78,6 +80,8 @@ class Tally:
     """(result, code) → how many, for everything that was rejected or deferred, or is left to the next runs."""
     samples: dict[tuple[str, str], str] = field(default_factory=dict)
     """(result, code) → one message."""
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(kind of change, accepted, rejected, deferred or unsent) → how many."""
 
     def count(self, result: str, code: str, message: str) -> None:
         """One change that was rejected or deferred."""
@@ -95,6 +99,7 @@ class Tally:
         self.deferred += other.deferred
         self.unsent += other.unsent
         self.reasons.update(other.reasons)
+        self.kinds.update(other.kinds)
         self.samples = other.samples | self.samples
 
     @property
@@ -109,6 +114,8 @@ class Delivered(Tally):
 
     planned: int
     error: str | None = None
+    cause: str | None = None
+    """One word for `error`, as errors have it; "records" when too many of them were refused."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -155,6 +162,7 @@ class Delivery:
     """A canary: no more than so many records are sent."""
     progress: Callable[[int], None] = lambda done: None
     pauses: Pauses = field(default_factory=Pauses)
+    stages: Stages = field(default_factory=Stages)
 
     def deliver(self) -> Delivered:
         """Send what may be sent and remember each outcome; the counts add up in whatever way it ends.
@@ -185,11 +193,13 @@ class Delivery:
                 "each."
             )
         done.error = self._error(flight, sendable - flight.sent)
+        done.cause = self._cause(flight) if done.error else None
         return done
 
     def push(self, batch: Batch) -> Pushed:
         """Push one batch whose intent is durable; belongs to a thread of its own."""
-        return self._pushing.push(batch.changes, partial(self.control.note_job, self.plan_id, batch.lo))
+        with self.stages.piece("push batch", changes=len(batch.changes)):
+            return self._pushing.push(batch.changes, partial(self.control.note_job, self.plan_id, batch.lo))
 
     def resume(self, batch: Batch, job: str) -> Tally:
         """Find out what became of a batch that a process left behind with a job, and remember it.
@@ -223,6 +233,7 @@ class Delivery:
                 tally.unsent += 1
                 continue
             codes[row] = _code(outcome)
+            tally.kinds[change.kind, outcome.result] += 1
             if outcome.result == "accepted":
                 tally.accepted += 1
                 if change.key in self.plan.parked_keys:
@@ -238,13 +249,20 @@ class Delivery:
         return settled, tally
 
     def _clean(self, message: str, change: Change) -> str:
-        """A destination may quote values; sensitive ones are never kept."""
+        """A destination may quote what was sent; neither credentials nor sensitive values are kept."""
+        message = redacted(message, secrets_of(self.destination.settings))
         for one in self.plan.sync.fields:
             if one.sensitive:
                 for value in (change.fields.get(one.name), change.before.get(one.name)):
                     for text in _spellings(value):
                         message = message.replace(text, HIDDEN)
         return message[:MESSAGE_CHARACTERS_MAX]
+
+    def _cause(self, flight: _Flight) -> str:
+        """One word for the run's error."""
+        if flight.error is None:
+            return Stopping.cause if self.stop.is_set() else "records"
+        return cause_of(flight.error)
 
     def _error(self, flight: _Flight, left: int) -> str | None:
         """One sentence for the run, not one per record; None when all went as it should."""
@@ -317,7 +335,8 @@ class _Flight:
         """One commit: what landed, and what leaves next. False when it failed, and nothing may leave then."""
         delivery = self._delivery
         try:
-            delivery.control.commit(delivery.sync_id, [settled for settled, _ in self._landed], intent)
+            with delivery.stages.stage("commit"):
+                delivery.control.commit(delivery.sync_id, [settled for settled, _ in self._landed], intent)
         except StateDamaged as error:
             self.error = error
             for settled, _ in self._landed:

@@ -13,9 +13,10 @@ An adapter **must**
 - be harmless when a batch is sent twice, or mark the one request that is not with `transport.ONCE`;
 - yield a `Job` before it starts work that goes on without us (an upload), and take it up again in `resume`.
 
-It **may** answer `read` (what the destination holds), `allowance` (how many requests are left today) and `cut` (other
-batches for a large plan); the base class has an honest answer for adapters that do not. It may raise
-`DestinationUnusable` (credentials, rights, quota, closed) from any method that asks the service; changes without an
+It **may** answer `read` (what the destination holds), `allowance` (how many requests are left today), `cut` (other
+batches for a large plan), `quota` and `expires` (what its people should know in time); the base class has an honest
+answer for adapters that do not. It may raise `DestinationUnusable` (rights, closed) from any method that asks the
+service, as `CredentialsRefused` or `QuotaUsedUp` where it is that, so that alerts can say so; changes without an
 outcome then count as unsent or in doubt, which the engine can tell. It lets `ServiceUnavailable` and `Stopping` from
 the transport pass.
 
@@ -25,12 +26,13 @@ put a secret into any text, or remember anything between runs.
 
 from __future__ import annotations
 
+import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from syncer.change import Change, Held, Job, Outcome, Value, Wanted
 from syncer.errors import DestinationUnusable, Problem
@@ -55,6 +57,24 @@ class DestinationSettings(BaseModel):
     pace: int | None = Field(
         default=None, ge=1, description="Requests per pace period of this service, over all its syncs."
     )
+    expires: datetime.date | None = Field(
+        default=None, description="The last day of its credentials, so that alerts can tell before; as 2027-01-31."
+    )
+
+
+def fits_a_header(text: str) -> bool:
+    """Whether a key can travel in a header: visible ASCII, on one line. What cannot, a library refuses aloud."""
+    return text.isascii() and text.isprintable() and text == text.strip()
+
+
+def _is_key(secret: SecretStr) -> SecretStr:
+    if not fits_a_header(secret.get_secret_value()):
+        raise ValueError("holds a line break, a blank at an end or letters beyond ASCII, and no key does; copy it anew")
+    return secret
+
+
+HeaderKey = Annotated[SecretStr, AfterValidator(_is_key)]
+"""A secret that is sent in a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +220,19 @@ class Destination(ABC):
         None where nothing is counted, or the service does not say; better an answer that a push needs anyway.
         """
         return None
+
+    def quota(self) -> Allowance | None:
+        """What `allowance` said, with what the answers since then have told; asks nothing.
+
+        None where nothing was told yet. It is asked when a run has ended, for metrics and alerts.
+        """
+        return None
+
+    @classmethod
+    def expires(cls, settings: Any) -> datetime.date | None:
+        """The last day of the credentials, as they tell it themselves or `settings.expires` says; asks nothing."""
+        told: datetime.date | None = settings.expires
+        return told
 
     @abstractmethod
     def requests(self, sync: Sync, changes: Sequence[Change]) -> int:

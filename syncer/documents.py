@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from syncer.change import Change, LastWrite
-from syncer.control import Approval, Control, Parked, Run
+from syncer.changes import Changes, Outcome
+from syncer.control import Act, Approval, Control, Parked, Pause, Refusal, Request, Run
 from syncer.delivery import MISSING
 from syncer.errors import Problem
 from syncer.explain import Life
@@ -20,9 +21,13 @@ from syncer.readback import Adopted, Drift, Verified
 from syncer.relations import ids_of, is_relation
 from syncer.relations import shown as shown_relation
 from syncer.run import Report
+from syncer.spans import seconds_of
 from syncer.undo import REASONS, Kept, Undoing
 
 Document = dict[str, Any]
+
+EXPENSE = ("bytes_read", "price", "currency")
+"""What reading the source came to, None where the warehouse says nothing."""
 
 
 def moment(seconds: float | None) -> str | None:
@@ -52,8 +57,7 @@ def diff(plan: Plan, title: str, *, limit: int | None = None, keys: Sequence[str
         "later": plan.later,
         "requests": plan.cost.requests,
         "way": plan.cost.way or None,
-        "bytes_read": plan.bytes_read,
-        "price": plan.price,
+        **plan.expense,
         "holds": [asdict(one) for one in plan.holds],
         "changes": listed,
         "invalid": [{"key": one.key, "reason": one.reason, "sentence": one.sentence} for one in invalid],
@@ -85,6 +89,7 @@ def sync(report: Report) -> Document:
         "holds": [asdict(one) for one in report.holds],
         "released": report.released,
         "warnings": report.warnings,
+        **{name: report.expense.get(name) for name in EXPENSE},
         "reasons": [
             {
                 "result": result,
@@ -102,7 +107,7 @@ def failed(name: str, error: str) -> Document:
     counts = dict.fromkeys(("planned", "accepted", "rejected", "deferred", "unsent", "requests"), 0)
     return {
         "sync": name, "run": None, "result": "failed", **counts, "seconds": 0.0, "error": error,
-        "holds": [], "released": [], "warnings": [], "reasons": [],
+        "holds": [], "released": [], "warnings": [], **dict.fromkeys(EXPENSE), "reasons": [],
     }  # fmt: skip
 
 
@@ -122,6 +127,7 @@ def run(one: Run, *, is_alive: bool) -> Document:
         "run": str(one.id),
         "started": moment(one.started),
         "finished": moment(one.finished),
+        "seconds": None if one.finished is None else round(one.finished - one.started, 3),
         "result": "failed" if is_killed else one.result,
         "planned": one.planned,
         "accepted": one.accepted,
@@ -132,7 +138,9 @@ def run(one: Run, *, is_alive: bool) -> Document:
         "plan": one.digest,
         "released": one.released,
         "trigger": one.facts.get("trigger"),
+        "by": one.facts.get("by"),
         "undoes": None if one.facts.get("undoes") is None else str(one.facts["undoes"]),
+        **{name: one.facts.get(name) for name in EXPENSE},
         "error": KILLED if is_killed else one.error,
     }
 
@@ -141,30 +149,102 @@ def status(
     sync: Sync,
     control: Control | None,
     *,
+    title: str,
     known: int,
     holder: str | None,
     next_run: datetime.datetime | None,
+    schedule: str,
     modified: datetime.datetime | None,
+    pause: Pause | None = None,
+    queued: int = 0,
     runs_max: int = 10,
 ) -> Document:
     """One sync of `status --json`."""
-    runs = [run(one, is_alive=holder is not None) for one in control.runs(sync.name, runs_max)] if control else []
+    found = control.runs(sync.name, runs_max) if control else []
+    newest = found[0] if found else None
+    runs = [run(one, is_alive=holder is not None) for one in found]
     last = runs[0] if runs else None
-    facts = control.runs(sync.name)[0].facts if control and runs else {}
     state = {"done": "ok"}.get(last["result"], last["result"]) if last else "never run"
+    is_held = state == "held"
+    refusal = control.refusal(sync.name, last["plan"]) if control and last and is_held else None
     return {
         "sync": sync.name,
+        "destination": sync.destination,
+        "destination_title": title,
+        "object": sync.record,
+        "source": sync.source or "query",
         "state": state,
-        "running": holder,
+        "running": running(newest, holder) if newest and holder and newest.result == "running" else None,
+        "paused": paused(pause) if pause else None,
+        "queued": queued,
         "last_run": last,
         "next_run": _instant(next_run),
+        "schedule": schedule,
         "source_modified": _instant(modified),
+        "source_max_age_seconds": seconds_of(sync.brakes.max_age) if sync.brakes.max_age else None,
         "known": known,
-        "parked": len(control.parked(sync.name)) if control else 0,
-        "counts": facts.get("counts"),
-        "holds": facts.get("holds", []) if state == "held" else [],
+        "parked": control.parked_count(sync.name) if control else 0,
+        "counts": newest.facts.get("counts") if newest else None,
+        "holds": newest.facts.get("holds", []) if newest and is_held else [],
+        "refused": refused(refusal) if refusal else None,
         "runs": runs,
     }
+
+
+def running(one: Run, holder: str) -> Document:
+    """A run under way, and which process has it."""
+    trigger, by = one.facts.get("trigger"), one.facts.get("by")
+    return {"run": str(one.id), "since": moment(one.started), "trigger": trigger, "by": by, "holder": holder}
+
+
+def paused(one: Pause) -> Document:
+    """Who paused a sync, and when."""
+    return {"by": one.by, "at": moment(one.at), "reason": one.reason or None}
+
+
+def refused(one: Refusal) -> Document:
+    """Somebody's word that a held plan is not to pass."""
+    return {"run": str(one.run), "plan": one.digest, "by": one.by, "at": moment(one.at), "reason": one.reason}
+
+
+def request(one: Request) -> Document:
+    """A run that somebody asked for."""
+    return {
+        "request": one.id,
+        "sync": one.sync,
+        "state": one.state,
+        "by": one.by,
+        "at": moment(one.at),
+        "release": one.options.get("release", False),
+        "only": one.options.get("only"),
+        "run": None if one.run is None else str(one.run),
+        "ended": moment(one.ended),
+        "error": one.error,
+    }
+
+
+def act(one: Act) -> Document:
+    """What somebody did."""
+    return {"id": one.id, "at": moment(one.at), "by": one.by, "what": one.what, "sync": one.sync, "facts": one.facts}
+
+
+def changes(sync: Sync, found: Changes, offset: int) -> Document:
+    """A page of a run's changes; sensitive fields are named and never shown."""
+    hidden = {field.name for field in sync.fields if field.sensitive}
+    listed = [_outcome(sync, one, hidden) for one in found.listed]
+    fields = dict.fromkeys([*(one.name for one in sync.compared), *(name for one in listed for name in one["fields"])])
+    return {"total": found.total, "offset": offset, "fields": list(fields), "changes": listed}
+
+
+def _outcome(sync: Sync, one: Outcome, hidden: set[str]) -> Document:
+    document: Document = dict.fromkeys(("kind", "at", "code", "message", "request"), None)
+    document |= {"key": one.key, "outcome": one.outcome, "fields": {}}
+    if one.entry is not None:
+        sensitive = {name for name, step in one.entry.fields.items() if step.is_sensitive}
+        document |= {name: value for name, value in _entry(one.entry, hidden | sensitive).items() if name in document}
+    elif one.change is not None:
+        document |= {name: value for name, value in change_document(sync, one.change).items() if name in document}
+    return document
 
 
 def _instant(value: datetime.datetime | None) -> str | None:

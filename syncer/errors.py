@@ -3,6 +3,8 @@
 SyncerError
 ├── UserError               someone edits a file (or a setting, or a right) and tries again
 ├── DestinationUnusable     this destination stops, for all its syncs; the others go on
+│   ├── CredentialsRefused  somebody gives it other credentials
+│   ├── QuotaUsedUp         later runs go on by themselves
 │   └── Redirected          it answered with another address, which is not followed
 ├── ServiceUnavailable      this run tried and tried; the records wait for the next run
 ├── Stopping                this process was asked to stop; nothing new starts
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,23 @@ class Problem:
 class SyncerError(Exception):
     """The root of the errors that Syncer raises on purpose; its text is a sentence for people."""
 
+    cause: ClassVar[str] = "fault"
+    """One word for what is wrong, by which runs that failed alike are found to be alike."""
+    is_of_source: bool = False
+    """Whether it is the source that could not be asked, and no destination is to blame."""
+
+
+def cause_of(error: Exception) -> str:
+    """One word for what an error is about, by which runs that failed alike are found to be alike."""
+    if not isinstance(error, SyncerError):
+        return SyncerError.cause
+    return "source" if error.is_of_source else error.cause
+
 
 class UserError(SyncerError):
     """Everything that was found wrong at once, so that nobody mends one thing to meet the next."""
+
+    cause = "setting"
 
     def __init__(self, problems: Iterable[Problem] | str) -> None:
         if isinstance(problems, str):
@@ -48,6 +65,20 @@ class UserError(SyncerError):
 
 class DestinationUnusable(SyncerError):
     """The destination itself cannot be used (credentials, rights, closed, quota): its syncs end here."""
+
+    cause = "destination"
+
+
+class CredentialsRefused(DestinationUnusable):
+    """The destination does not take the credentials, or no longer."""
+
+    cause = "credentials"
+
+
+class QuotaUsedUp(DestinationUnusable):
+    """The destination takes no more requests for now, or only those that are left to others."""
+
+    cause = "quota"
 
 
 class Redirected(DestinationUnusable):
@@ -65,6 +96,8 @@ class ServiceUnavailable(SyncerError):
     and false when the service said that it was not (a 429).
     """
 
+    cause = "unavailable"
+
     def __init__(self, sentence: str, *, doubt: bool) -> None:
         super().__init__(sentence)
         self.doubt = doubt
@@ -72,6 +105,8 @@ class ServiceUnavailable(SyncerError):
 
 class Stopping(SyncerError):
     """The process was asked to stop before this request could start, or while it waited to be repeated."""
+
+    cause = "stopped"
 
     def __init__(self, *, doubt: bool = False) -> None:
         super().__init__("The process was asked to stop.")
@@ -81,6 +116,8 @@ class Stopping(SyncerError):
 class SyncBusy(SyncerError):
     """Another process runs this sync; the sentence says who and since when."""
 
+    cause = "busy"
+
 
 class NotDue(SyncerError):
     """Another process has run this sync since the run was planned, so there is no need of another one yet."""
@@ -88,6 +125,8 @@ class NotDue(SyncerError):
 
 class StateDamaged(SyncerError):
     """A file of the state is damaged, missing, or of a newer version than this program knows."""
+
+    cause = "state"
 
 
 class StateUnreachable(StateDamaged):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
+import contextvars
 import os
 import re
 import tomllib
@@ -108,8 +110,25 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(each, key=lambda problem: (files.index(file_and_line(problem)[0]), file_and_line(problem)[1]))
 
 
+_read: contextvars.ContextVar[set[Path] | None] = contextvars.ContextVar("read", default=None)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[set[Path]]:
+    """Collect which files are read inside, also those that cannot be: what a config depends on."""
+    read = set[Path]()
+    token = _read.set(read)
+    try:
+        yield read
+    finally:
+        _read.reset(token)
+
+
 def read_text(file: Path, missing: str) -> str:
     """The text of a file. Raises UserError with one problem; `missing` is the next step when it is not there."""
+    read = _read.get()
+    if read is not None:
+        read.add(file)
     try:
         return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:

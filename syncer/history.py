@@ -319,16 +319,29 @@ def life(state: State, control: Control, key: str, since: float) -> list[Entry]:
 
     Raises Vanished when a file was merged away meanwhile: look again. Raises StateDamaged.
     """
+    entries = _found(state, control, f"key = {sql.literal(key)} AND {_since(since)}")
+    # By the number of the run, which only rises; a clock may have been ahead, or behind.
+    return sorted(entries, key=lambda entry: (entry.run, entry.answered_at))
+
+
+def of_run(state: State, control: Control, run_id: int, keys: Sequence[str]) -> dict[str, Entry]:
+    """What one run did to each of these records, as far as the history has it. Raises what `life` does."""
+    if not keys:
+        return {}
+    listed = ", ".join(sql.literal(key) for key in keys)
+    return {entry.key: entry for entry in _found(state, control, f"run = {run_id} AND key IN ({listed})")}
+
+
+def _found(state: State, control: Control, wanted: str) -> list[Entry]:
     entries: list[Entry] = []
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for layout in layouts(state, control):
             with readable(state.sync, layout.files):
-                wanted = f"key = {sql.literal(key)} AND {_since(since)}"
                 found = connection.sql(f"SELECT * FROM {layout.relation} WHERE {wanted}").to_arrow_table()
             for batch in found.to_batches():
                 entries += _entries(batch, layout)
-    return sorted(entries, key=lambda entry: (entry.answered_at, entry.run))
+    return entries
 
 
 def _entries(batch: pa.RecordBatch, layout: Layout) -> Iterator[Entry]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic import Field as Setting
+
+from syncer.schedule import Schedule
+from syncer.spans import seconds_of
 
 FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
 Scalar = bool | int | float | str | datetime.date | datetime.datetime
@@ -213,8 +215,8 @@ class Sync(_Strict):
     rescore_rate: int | None = None
     """Re-scored records that one run sends at most; None for all of them."""
     fields: tuple[Field, ...]
-    schedule: str | None = None
-    """As written; what it means is `syncer.schedule`'s business."""
+    schedule: Schedule | None = None
+    """Its own; None for that of the config."""
     brakes: Brakes
     approve: bool | int = False
     """Whether each plan waits for somebody's approval; a number: those of at least so many changes."""
@@ -256,14 +258,3 @@ class Sync(_Strict):
         if self.version:
             names.append(self.version)
         return tuple(dict.fromkeys(names))
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def seconds_of(text: str) -> float:
-    """Seconds of a span like `90s`, `15m`, `36h`, `7d`. Raises ValueError with a sentence."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", text)
-    if not found or float(found[1]) == 0:
-        raise ValueError(f"{text!r} is not a span of time; write a number and a unit, as 90s, 15m, 36h or 7d")
-    return float(found[1]) * _UNITS[found[2]]

@@ -64,8 +64,8 @@ def _schedule(value: Any) -> Any:
         return parse(value)
     if not isinstance(value, dict):
         raise ValueError(f'has to be a text as "15m" or "30 6 * * *", or a table, not {shown(value)}')
-    if not {"every", "cron", "when"} & value.keys():
-        raise ValueError("needs `every`, `cron` or `when`")
+    if not {"every", "cron", "when", "after"} & value.keys():
+        raise ValueError("needs `every`, `cron`, `when` or `after`")
     return value
 
 
@@ -236,11 +236,11 @@ class Mappings:
 
 
 def read_all(
-    folder: Path, brakes: Brakes, timezone: str, home: Path | None = None, *, approve: bool | int = False
+    folder: Path, brakes: Brakes, schedule: Schedule, home: Path | None = None, *, approve: bool | int = False
 ) -> Mappings:
     """Every `*.toml` of a folder, sorted by name; `home` is the config file's folder, the one above when left out.
 
-    `brakes`, `timezone` and `approve` are the config's, for syncs that say nothing else.
+    `brakes`, `schedule` and `approve` are the config's, for syncs that say nothing else.
     Raises nothing for what people write: it is in `problems`.
     """
     written: list[Written] = []
@@ -271,7 +271,7 @@ def read_all(
         if not isinstance(destination, str) or not destination:
             continue
         destinations.append((document, destination))
-        for item in _syncs_of(document, destination, brakes, timezone, home or folder.parent, approve):
+        for item in _syncs_of(document, destination, brakes, schedule, home or folder.parent, approve):
             if isinstance(item, Written):
                 written.append(item)
             else:
@@ -280,7 +280,7 @@ def read_all(
 
 
 def _syncs_of(
-    document: Document, destination: str, brakes: Brakes, timezone: str, home: Path, approve: bool | int
+    document: Document, destination: str, brakes: Brakes, schedule: Schedule, home: Path, approve: bool | int
 ) -> Iterator[Written | Problem]:
     tables = document.data.get("sync")
     for number, data in enumerate(tables if isinstance(tables, list) else []):
@@ -318,7 +318,7 @@ def _syncs_of(
             version=table.version,
             rescore_rate=table.rescore_rate,
             fields=tuple(field.model_copy(update={"name": name}) for name, field in table.fields.items()),
-            schedule=_schedule_text(table.schedule, timezone),
+            schedule=_schedule_in(table.schedule, schedule),
             brakes=table.brakes.over(brakes),
             approve=approve if table.approve is None else table.approve,
             file=document.file,
@@ -332,13 +332,12 @@ def _query_file(document: Document, home: Path, name: str) -> Path:
     return next((folder / name for folder in folders if (folder / name).exists()), folders[0] / name)
 
 
-def _schedule_text(schedule: Schedule | None, timezone: str) -> str | None:
-    """The text of a sync's own schedule; a cron that names no time zone is meant in the config's."""
+def _schedule_in(schedule: Schedule | None, general: Schedule) -> Schedule | None:
+    """A sync's own schedule, which takes over what goes for all: the time zone, quiet hours and jitter."""
     if schedule is None:
         return None
-    if schedule.cron is not None and "timezone" not in schedule.model_fields_set:
-        schedule = schedule.model_copy(update={"timezone": timezone})
-    return schedule.text
+    inherited = {"timezone", "quiet", "jitter"} - schedule.model_fields_set
+    return schedule.model_copy(update={name: getattr(general, name) for name in inherited})
 
 
 def _twice(written: list[Written]) -> Iterator[Problem]:

@@ -120,7 +120,7 @@ def _sentence(error: Any, name: str, annotation: Any, *, hidden: bool) -> str:
     hidden = hidden or any(member in (SecretStr, SecretBytes) for member in _members(annotation))
     if sort == "value_error":
         return str(context["error"])
-    if sort == "list_type" and isinstance(found, dict) and _table_of(annotation):
+    if sort in ("list_type", "tuple_type") and isinstance(found, dict) and _table_of(annotation):
         return f"has to be written [[{name}]], with two brackets on each side"
     if context.get("min_length") == 1:
         return "must not be empty"
@@ -243,7 +243,10 @@ def _without_none(annotation: Any) -> Any:
 
 def _table_of(annotation: Any) -> bool:
     """Whether this is an array of tables."""
-    return get_origin(annotation) in (list, tuple) and any(_is_model(inner) for inner in get_args(annotation))
+    inside = [_without_none(inner) for inner in get_args(annotation) if inner is not ...]
+    return get_origin(annotation) in (list, tuple) and any(
+        _is_model(one) for inner in inside for one in _members(inner)
+    )
 
 
 def _settings_of(annotation: Any) -> list[str]:

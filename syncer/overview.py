@@ -3,38 +3,103 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from syncer import documents, schedule
-from syncer.control import Control
+from syncer import documents
+from syncer.control import Control, Latest, Pause
 from syncer.errors import StateDamaged, SyncerError
 from syncer.mapping import Sync
 from syncer.run import Engine
+from syncer.schedule import Schedule, next_start, quiet_until
 from syncer.state import State, look_again
 
+Modified = Callable[[Sync], datetime.datetime | None]
+"""When a sync's source last changed; None where nobody can tell."""
 
-def overview(engine: Engine, syncs: Sequence[Sync]) -> dict[str, Any]:
-    """The document of `status --json`. Raises StateDamaged when the control store cannot be read."""
+
+def overview(engine: Engine, syncs: Sequence[Sync], modified: Modified | None = None) -> dict[str, Any]:
+    """The document of `status --json`. Raises StateDamaged when the control store cannot be read.
+
+    The source is asked for its last change, unless `modified` answers for it.
+    """
     control = Control.look(engine.config.state)
     try:
-        return {"syncs": [_one(engine, sync, control) for sync in syncs]}
+        queued = Counter(one.sync for one in control.waiting() if one.state == "queued") if control else Counter[str]()
+        pauses = control.pauses() if control else {}
+        latest = control.latest() if control else {}
+        found = []
+        for sync in syncs:
+            standing = _Standing(pauses.get(sync.name), queued[sync.name], latest.get(sync.name))
+            found.append(_one(engine, sync, control, standing, modified or engine_modified(engine)))
+        return {"syncs": found}
     finally:
         if control:
             control.close()
 
 
-def _one(engine: Engine, sync: Sync, control: Control | None) -> dict[str, Any]:
+def engine_modified(engine: Engine) -> Modified:
+    """Asks the source itself. A warehouse out of reach is `check`'s and the next run's business."""
+
+    def modified(sync: Sync) -> datetime.datetime | None:
+        try:
+            return engine.source.modified(sync)
+        except SyncerError:
+            return None
+
+    return modified
+
+
+def schedule_of(engine: Engine, sync: Sync) -> Schedule:
+    """The schedule that a sync runs by: its own, or that of the config."""
+    return sync.schedule or engine.config.schedule
+
+
+def next_start_of(
+    schedule: Schedule, sync: Sync, latest: Latest | None, now: datetime.datetime
+) -> datetime.datetime | None:
+    """When the daemon starts a sync next, as far as the clock decides it.
+
+    A span counts from the last start, so a daemon that is restarted neither forgets a run nor repeats one; a sync that
+    never ran begins at once. A cron that was missed while nobody watched comes at once, and once.
+    """
+    if schedule.after is not None:
+        return None
+    if latest is None:
+        start = next_start(schedule, sync.name, now) if schedule.cron else now
+    else:
+        start = next_start(schedule, sync.name, datetime.datetime.fromtimestamp(latest.started, datetime.UTC))
+    if start is None or start > now:
+        return start
+    return quiet_until(schedule, now) or now
+
+
+class _Standing:
+    """What the daemon's tables say of one sync."""
+
+    def __init__(self, pause: Pause | None, queued: int, latest: Latest | None) -> None:
+        self.pause, self.queued, self.latest = pause, queued, latest
+
+
+def _one(
+    engine: Engine, sync: Sync, control: Control | None, standing: _Standing, modified: Modified
+) -> dict[str, Any]:
     state = engine.state(sync.name)
-    try:
-        modified = engine.source.modified(sync)
-    except SyncerError:
-        # A warehouse out of reach is `check`'s and the next run's business; what is remembered can still be shown.
-        modified = None
     count, damage = _known(state, control, len(sync.match))
-    holder = control.holder(sync.name) if control else None
+    schedule = schedule_of(engine, sync)
+    now = datetime.datetime.fromtimestamp(engine.now(), datetime.UTC)
     document = documents.status(
-        sync, control, known=count, holder=holder, next_run=_next_run(engine, sync, control), modified=modified
+        sync,
+        control,
+        title=engine.title(sync.destination),
+        known=count,
+        holder=control.holder(sync.name) if control else None,
+        next_run=None if standing.pause else next_start_of(schedule, sync, standing.latest, now),
+        schedule=schedule.text,
+        modified=modified(sync),
+        pause=standing.pause,
+        queued=standing.queued,
     )
     if damage is None:
         return document | {"error": None}
@@ -50,14 +115,3 @@ def _known(state: State, control: Control | None, matches: int) -> tuple[int, st
         return look_again(lambda: state.known(control, matches)), None
     except StateDamaged as error:
         return 0, str(error)
-
-
-def _next_run(engine: Engine, sync: Sync, control: Control | None) -> datetime.datetime:
-    plan = schedule.parse(sync.schedule) if sync.schedule else engine.config.schedule
-    now = datetime.datetime.now(datetime.UTC)
-    if plan.cron:
-        return schedule.next_run(plan, now)
-    runs = control.runs(sync.name) if control else []
-    if not runs:
-        return now
-    return max(now, schedule.next_run(plan, datetime.datetime.fromtimestamp(runs[0].started, datetime.UTC)))

@@ -184,6 +184,12 @@ class Plan:
     """The run that it takes back; None for a plan that comes from the source."""
     bytes_read: int | None = None
     price: float | None = None
+    currency: str | None = None
+
+    @property
+    def expense(self) -> dict[str, int | float | str | None]:
+        """What reading the source came to, as documents and the journal have it."""
+        return {"bytes_read": self.bytes_read, "price": self.price, "currency": self.currency}
 
     @property
     def later(self) -> int:

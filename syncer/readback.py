@@ -171,7 +171,7 @@ def verify(engine: Engine, prepared: Prepared, *, sample: int | None = None, rep
 def _journal(engine: Engine, control: Control, sync: Sync, trigger: str, destination: Destination) -> Iterator[int]:
     """A line of the journal around reading back, which plans and sends nothing; the caller holds the sync."""
     control.recover(sync.name)
-    run_id = control.begin_run(sync.name, identity_text(sync), trigger)
+    run_id = control.begin_run(sync.name, identity_text(sync), trigger, is_partial=True)
     facts, counts = {"trigger": trigger}, Delivered(planned=0).counts
 
     def finish(result: str, error: str | None) -> None:

@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
@@ -25,18 +26,32 @@ from syncer.compare import calculator, compare, slots_of, temporary_folder
 from syncer.config import Config
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import delivered_log, not_logged
-from syncer.delivery import Batch, Delivered, Delivery, estimate
-from syncer.destination import Destination, Limits
-from syncer.errors import NotDue, Problem, StateDamaged, Stopping, SyncBusy, SyncerError, UserError
+from syncer.delivery import MISSING, Batch, Delivered, Delivery, estimate
+from syncer.destination import Destination, Limits, Pace
+from syncer.errors import (
+    DestinationUnusable,
+    NotDue,
+    Problem,
+    ServiceUnavailable,
+    StateDamaged,
+    Stopping,
+    SyncBusy,
+    SyncerError,
+    UserError,
+    cause_of,
+)
 from syncer.history import note, tidy
 from syncer.logs import place_of
-from syncer.mapping import Sync, seconds_of
+from syncer.mapping import Sync
 from syncer.narrowed import Read
+from syncer.observing import Observer
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
-from syncer.source import Source
+from syncer.source import Source, asked_by
+from syncer.spans import seconds_of
+from syncer.stages import Stages
 from syncer.state import Inputs, State, look_again
-from syncer.states import states_of
+from syncer.states import States
 from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 
@@ -70,7 +85,9 @@ class Options:
     continues: bool = False
     """Send the rest of the plan that the last canary began, and nothing else."""
     trigger: str = "command"
-    """Who started the run, for the journal."""
+    """What started the run, for the journal."""
+    by: str | None = None
+    """Who asked for it, for the journal."""
     planner: Planner | None = None
     """Makes another plan than the one from the source."""
     is_due: Callable[[Control], bool] | None = None
@@ -94,6 +111,11 @@ class Report:
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
     """Sentences about what went wrong beside the run."""
+    expense: dict[str, int | float | str | None] = field(default_factory=dict)
+    """What reading the source came to, as `Plan.expense`; empty where nothing was read."""
+    cause: str | None = None
+    """One word for `error`, as errors have it."""
+    stages: Stages = field(default_factory=Stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +147,29 @@ class Engine:
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
         self._delivered = delivered_log(config, source)
-        self._states = states_of(config, source)
+        self.states = States(config, source)
         self._lock = threading.Lock()
+        self.observers: list[Observer] = []
+        """Told of every request and of every run that is in the journal."""
+
+    def successor(self, config: Config, source: Source) -> Engine:
+        """An engine for a config that was read anew, with the same state: runs under way finish with this one.
+
+        Both have one store, one wish to stop, and as long as no pace is another one, the same gates.
+        """
+        made = Engine(config, source, self._adapters, self.stop, self._clock)
+        made._control = self.control()
+        made.observers = self.observers
+        made._control.retry_after(config.delivery.retry_delays_seconds)
+        if (self.config.delivery, self._paces) == (config.delivery, made._paces):
+            made._gates = self._gates
+        return made
+
+    @property
+    def _paces(self) -> dict[str, Pace]:
+        """How fast each destination may be asked."""
+        configured = self.config.destinations.items()
+        return {name: self._adapters(one.kind).pace(one.settings) for name, one in configured}
 
     # --- what commands ask for -------------------------------------------------------------------------------
 
@@ -147,12 +190,34 @@ class Engine:
             wait_first=delivery.wait_first,
             wait_max=delivery.wait_max,
             gates=self._gates,
+            watch=partial(self._requested, name),
         )
         return adapter(name, configured.settings, transport)
 
+    def _requested(self, destination: str, status: int | None, seconds: float) -> None:
+        for observer in self.observers:
+            observer.requested(destination, status, seconds)
+
+    def _finished(self, report: Report) -> None:
+        for observer in self.observers:
+            observer.finished(report)
+
+    @property
+    def adapters(self) -> Callable[[str], type[Destination]]:
+        """Kind of destination → its adapter."""
+        return self._adapters
+
+    def without_secrets(self, sentence: str) -> str:
+        """A sentence without what the config's references stand for, should it have found its way into it."""
+        return self.config.document.without_secrets(sentence) if self.config.document else sentence
+
+    def title(self, name: str) -> str:
+        """What people call the service of a configured destination."""
+        return self._adapters(self.config.destinations[name].kind).title
+
     def state(self, sync: str) -> State:
         """Where a sync's values lie; opens nothing."""
-        return self._states(sync)
+        return self.states.of(sync)
 
     def now(self) -> float:
         """Seconds since 1970, by this engine's clock."""
@@ -169,6 +234,9 @@ class Engine:
             yield
         except UserError as error:
             raise UserError(self.problem(sync, one) if one.place else one for one in error.problems) from None
+        except (ServiceUnavailable, DestinationUnusable) as error:
+            error.is_of_source = True
+            raise
 
     def prepare(self, sync: Sync, *, may_have_moved: bool = False) -> Prepared:
         """Fit the mapping to the source's columns and to the state. Raises UserError with every misfit.
@@ -208,7 +276,12 @@ class Engine:
         return prepared
 
     def refused(
-        self, sync: Sync, error: SyncerError, trigger: str, is_due: Callable[[Control], bool] | None = None
+        self,
+        sync: Sync,
+        error: SyncerError,
+        trigger: str,
+        by: str | None = None,
+        is_due: Callable[[Control], bool] | None = None,
     ) -> None:
         """Write a run that could not begin into the journal as a failed one, so that `status` tells of it.
 
@@ -217,13 +290,18 @@ class Engine:
         """
         if isinstance(error, SyncBusy | NotDue | Stopping):
             return
-        with contextlib.suppress(SyncBusy, StateDamaged), self.control().exclusively(sync.name) as control:
-            if is_due and not is_due(control):
-                return
-            control.recover(sync.name)
-            run_id = control.begin_run(sync.name, identity_text(sync), trigger)
-            counts = Delivered(planned=0).counts
-            control.finish_run(run_id, result="failed", counts=counts, error=str(error), facts={"trigger": trigger})
+        with contextlib.suppress(SyncBusy, StateDamaged):
+            with self.control().exclusively(sync.name) as control:
+                if is_due and not is_due(control):
+                    return
+                control.recover(sync.name)
+                kept = self.config.service.keep_runs
+                run_id = control.begin_run(sync.name, identity_text(sync), trigger, by=by, kept=kept)
+                counts = Delivered(planned=0).counts
+                report = Report(sync, run_id, "failed", Delivered(planned=0), error=str(error), cause=cause_of(error))
+                facts = {"trigger": trigger, **({"by": by} if by else {}), "cause": report.cause}
+                control.finish_run(run_id, result="failed", counts=counts, error=report.error, facts=facts)
+            self._finished(report)
 
     @contextlib.contextmanager
     def diff(self, prepared: Prepared, only: Sequence[str] = ()) -> Iterator[Plan]:
@@ -259,18 +337,25 @@ class Engine:
             state.clean(control)
             self.note(state, control, sync)
             undoes = options.planner.undoes if options.planner else None
-            run_id = control.begin_run(sync.name, identity_text(sync), options.trigger, undoes)
-            report = Report(sync, run_id, "failed", Delivered(planned=0))
+            run_id = control.begin_run(
+                sync.name, identity_text(sync), options.trigger, undoes, by=options.by,
+                is_partial=bool(options.only or options.planner),
+                kept=self.config.service.keep_runs,
+            )  # fmt: skip
+            stages = Stages(sync=sync.name, destination=sync.destination, trigger=options.trigger)
+            report = Report(sync, run_id, "failed", Delivered(planned=0), stages=stages)
             try:
-                self._straight(prepared, state, control, report, options, progress or (lambda done: None))
+                with asked_by(run_id), stages.run() as span:
+                    self._straight(prepared, state, control, report, options, progress or (lambda done: None))
+                    _tell_span(span, report)
             except SyncerError as error:
-                report.result, report.error = "failed", str(error)
-                # A store that refuses this too is told of by the next run, when it recovers.
-                with contextlib.suppress(StateDamaged):
-                    control.recover(sync.name, report.error)
+                report.result, report.error, report.cause = "failed", str(error), cause_of(error)
+                self._recover(control, prepared, report, options)
             except Exception as error:
-                with contextlib.suppress(StateDamaged):
-                    control.recover(sync.name, f"Syncer's fault: {type(error).__name__} in {place_of(error)}.")
+                report.result, report.cause = "failed", cause_of(error)
+                report.error = f"Syncer's fault: {type(error).__name__} in {place_of(error)}."
+                self._recover(control, prepared, report, options)
+                self._finished(report)
                 raise
             finally:
                 prepared.destination.transport.close()
@@ -278,7 +363,23 @@ class Engine:
             report.seconds = time.monotonic() - started
             self._log_delivered(state, control, report)
         _log_line(report)
+        self._finished(report)
         return report
+
+    def _recover(self, control: Control, prepared: Prepared, report: Report, options: Options) -> None:
+        """Close a run that was broken off, as the journal knows it: it has the outcomes that were remembered."""
+        undoes = {"undoes": options.planner.undoes} if options.planner else {}
+        by = {"by": options.by} if options.by else {}
+        facts = {"trigger": options.trigger, **undoes, **by, **_measures(prepared, report)}
+        # A store that refuses this too is told of by the next run, when it recovers.
+        with contextlib.suppress(StateDamaged):
+            control.recover(report.sync.name, report.error or "", facts)
+            run = control.run(report.run) if report.run else None
+            if run is not None:
+                report.delivered = Delivered(
+                    planned=run.planned, accepted=run.accepted, rejected=run.rejected, deferred=run.deferred,
+                    unsent=run.unsent,
+                )  # fmt: skip
 
     def control(self) -> Control:
         """The control store, opened for writing, once per process."""
@@ -318,20 +419,26 @@ class Engine:
             standing = control.standing(sync.name)
         inputs = self.inputs(state, control, standing)
         if options.planner:
-            plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
+            with report.stages.stage("compare"):
+                plan = options.planner.plan(prepared, inputs, state, control, state.fresh("plan"))
         else:
-            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only, state)
+            plan = self._plan(prepared, inputs, state.fresh("plan"), options.only, state, report.stages)
+        report.expense = plan.expense
         canary = canary_of(control, sync, options.digest) if options.continues else None
         refuse_another(plan, canary, options.digest)
-        judged = self.judge_alone(plan) if options.planner else self._judge(plan)
-        holds = [*judged, *self._allowed(plan, prepared.destination, options.records_max)]
+        with report.stages.stage("judge"):
+            judged = self.judge_alone(plan) if options.planner else self._judge(plan)
+            holds = [*judged, *self._allowed(plan, prepared.destination, options.records_max)]
         decided = verdict(holds, *self._waits(plan, control), canary, is_released=options.release)
         control.unpark(sync.name, plan.forgotten)
         if decided.is_held:
             report.holds, report.result = list(decided.holds), "held"
             report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
+            _count_unsent(plan, report.delivered)
             plan.file.unlink()
-            facts = {"holds": [asdict(hold) for hold in report.holds], **_facts(plan, options)}
+            facts = {
+                "holds": [asdict(hold) for hold in report.holds], **_facts(plan, options), **_measures(prepared, report)
+            }  # fmt: skip
             counts = report.delivered.counts
             control.finish_run(run_id, result="held", counts=counts, facts=facts, digest=plan.digest)
             return
@@ -347,10 +454,12 @@ class Engine:
         report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
         delivery = Delivery(
             plan, plan_id, sync_id, prepared.destination, control, self.stop, options.records_max, progress,
-            self._pauses,
+            self._pauses, report.stages,
         )  # fmt: skip
-        report.delivered = delivered = delivery.deliver()
-        report.error = delivered.error
+        with report.stages.stage("push"):
+            report.delivered = delivered = delivery.deliver()
+        _count_unsent(plan, delivered)
+        report.error, report.cause = delivered.error, delivered.cause
         report.result = "failed" if delivered.error else "done"
         is_complete = report.result == "done" and not delivered.deferred and not delivered.unsent
         control.finish_run(
@@ -359,7 +468,11 @@ class Engine:
             counts=delivered.counts,
             requests=prepared.destination.transport.requests,
             error=delivered.error,
-            facts={**_facts(plan, options), **rest(plan, options.records_max, report.released)},
+            facts={
+                **_facts(plan, options),
+                **rest(plan, options.records_max, report.released),
+                **_measures(prepared, report),
+            },
             plan_id=plan_id,
             versions=plan.versions if is_complete and not options.only else None,
         )
@@ -402,26 +515,33 @@ class Engine:
         return self._plan(prepared, Inputs(replace(EMPTY, slots=standing.slots), None, [], []), file)
 
     def _plan(
-        self, prepared: Prepared, inputs: Inputs, file: Path, only: Sequence[str] = (), state: State | None = None
+        self,
+        prepared: Prepared,
+        inputs: Inputs,
+        file: Path,
+        only: Sequence[str] = (),
+        state: State | None = None,
+        stages: Stages | None = None,
     ) -> Plan:
         """Read, map, compare: with all rows of the source, or those that the state chooses."""
-        canon, limits = prepared.canon, prepared.limits
-        with self.placed(prepared.sync):
+        canon, limits, stages = prepared.canon, prepared.limits, stages or Stages()
+        with self.placed(prepared.sync), stages.stage("read"):
             if state is None:
                 read = Read(self.source.read(prepared.sync, prepared.sync.columns), inputs)
             else:
                 read = state.read(self.source, canon, limits, inputs, only)
         reading = read.reading
-        batches = pa.RecordBatchReader.from_batches(reading.batches.schema, self._until_stop(reading.batches))
+        arriving = stages.spent("read", self._until_stop(reading.batches))
+        batches = pa.RecordBatchReader.from_batches(reading.batches.schema, arriving)
         try:
             with self.placed(prepared.sync), calculator(file.parent) as connection:
                 plan = compare(
                     connection, canon, limits, batches, read.inputs, file,
-                    only=only, now=self._clock(), narrowed=read.narrowed,
+                    only=only, now=self._clock(), narrowed=read.narrowed, stages=stages,
                 )  # fmt: skip
         finally:
             reading.close()
-        plan.bytes_read, plan.price = reading.bytes_read, reading.price
+        plan.bytes_read, plan.price, plan.currency = reading.bytes_read, reading.price, reading.currency
         plan.is_whole = prepared.limits.whole
         return plan
 
@@ -544,15 +664,45 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
 def _facts(plan: Plan, options: Options) -> dict[str, object]:
     """What the journal keeps of a plan beside its outcomes."""
     undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
+    by = {} if options.by is None else {"by": options.by}
     modified = {} if options.modified is None else {"modified": options.modified}
     return {
         "trigger": options.trigger,
         **undoes,
+        **by,
         **modified,
         "rows": plan.rows,
         "known": plan.known,
         "counts": plan.counts,
+        **plan.expense,
     }
+
+
+def _measures(prepared: Prepared, report: Report) -> dict[str, object]:
+    """What the journal keeps of how a run went: where the time went, what the service counts, why it failed."""
+    quota = prepared.destination.quota()
+    missing = report.delivered.reasons["rejected", MISSING]
+    return {
+        "stages": report.stages.seconds,
+        **({} if quota is None else {"quota": {"used": quota.used, "allowed": quota.allowed, "left": quota.left}}),
+        **({} if report.cause is None else {"cause": report.cause}),
+        **({"missing": missing} if missing else {}),
+    }
+
+
+def _count_unsent(plan: Plan, delivered: Delivered) -> None:
+    """Tell by kind what of a plan did not leave, which is the rest of it."""
+    for kind, number in (("new", plan.new), ("changed", plan.changed + plan.rescored), ("removed", plan.removed)):
+        told = sum(delivered.kinds[kind, outcome] for outcome in ("accepted", "rejected", "deferred"))
+        if number > told:
+            delivered.kinds[kind, "unsent"] = number - told
+
+
+def _tell_span(span: Any, report: Report) -> None:
+    """What a run came to, for its span: numbers and one word."""
+    if span is not None:
+        span.set_attributes({"syncer.run": report.run or 0, "syncer.result": report.result})
+        span.set_attributes({f"syncer.{name}": number for name, number in report.delivered.counts.items()})
 
 
 def _log_line(report: Report) -> None:
@@ -563,4 +713,5 @@ def _log_line(report: Report) -> None:
         "run", sync=report.sync.name, run=report.run, result=report.result, **counts,
         requests=report.requests, seconds=round(report.seconds, 2), error=report.error,
         holds=[hold.brake for hold in report.holds], released=report.released,
+        bytes_read=report.expense.get("bytes_read"), price=report.expense.get("price"),
     )  # fmt: skip

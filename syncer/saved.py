@@ -76,7 +76,7 @@ def read(file: Path) -> SavedPlan:
         raise UserError(
             f"The plan {file} cannot be read: {error.strerror}. Write one with `syncer diff --out`."
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{file} is not a saved plan. Write one with `syncer diff --out {file}`.") from None
 
 

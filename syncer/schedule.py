@@ -1,23 +1,21 @@
-"""When a sync runs: `every`, `cron` or `when`, read from text, and the next moment that they mean.
+"""When a sync runs: `every`, `cron`, `when` or `after`, read from text, and the next moment that they mean.
 
-The scheduler itself is elsewhere; this module knows what is written, says what is wrong with it, and makes
-the trigger.
+The daemon is elsewhere; this module knows what is written, says what is wrong with it, and reckons.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
+import re
 import zoneinfo
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from syncer.mapping import seconds_of
 from syncer.mistakes import did_you_mean
-
-if TYPE_CHECKING:
-    from apscheduler.triggers.base import BaseTrigger
+from syncer.spans import seconds_of
 
 EVERY_MIN = 10.0
 """Seconds. Below that, one run would hardly be over before the next."""
@@ -25,8 +23,6 @@ EVERY = "15m"
 """How often, when nothing is said."""
 POLLING_EVERY = "5m"
 """How often the source is asked whether it changed, when nothing is said."""
-SEARCHED_YEARS = 10
-"""29 February is eight years away at most, so a cron that stays silent for longer never fires."""
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -62,8 +58,29 @@ def _check_cron(text: str) -> str:
     return " ".join(text.split())
 
 
+_CLOCK = r"([01]\d|2[0-3]):([0-5]\d)"
+
+
+def _check_quiet(text: str) -> str:
+    found = re.fullmatch(rf"\s*{_CLOCK}\s*-\s*{_CLOCK}\s*", text)
+    if not found:
+        raise ValueError(f"{text!r} is no span of hours; write two times of the day, as 22:00-06:00")
+    if found.group(1, 2) == found.group(3, 4):
+        raise ValueError(f"{text!r} is no span of hours: it ends when it begins. Write two different times")
+    return f"{found[1]}:{found[2]}-{found[3]}:{found[4]}"
+
+
+def _names(value: Any) -> Any:
+    """One sync, or several."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(one, str) and one for one in value):
+        raise ValueError('has to name the syncs that it waits for, as "customerio.people" or a list of such names')
+    return tuple(dict.fromkeys(value))
+
+
 class Schedule(BaseModel):
-    """One schedule: a span, a cron text in a time zone, or "source changed" with how often to ask."""
+    """One schedule: a span, a cron text in a time zone, "source changed" with how often to ask, or after others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -74,9 +91,22 @@ class Schedule(BaseModel):
     cron: str | None = Field(
         default=None, description="Five parts: minute, hour, day of month, month, day of week. Sunday is 0 or 7."
     )
-    timezone: str = Field(default="UTC", description="Time zone of cron texts, as Europe/Berlin.")
+    timezone: str = Field(default="UTC", description="Time zone of cron texts and quiet hours, as Europe/Berlin.")
     when: Literal["source changed"] | None = Field(
         default=None, description="Run when the source's tables have changed; asks for metadata and reads no rows."
+    )
+    after: Annotated[tuple[str, ...] | None, BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
+        default=None,
+        description='Run once each of these syncs is done since this one began last, as "customerio.people".',
+    )
+    quiet: str | Literal[False] | None = Field(
+        default=None,
+        description="Hours in which nothing starts by itself, as 22:00-06:00; what is due starts when they end. A sync "
+        "takes over those of the config, unless it says false.",
+    )
+    jitter: str | Literal[False] | None = Field(
+        default=None,
+        description="Each start is late by chance, by so much at most, as 5m, so that not all are at once; likewise.",
     )
 
     @field_validator("every")
@@ -94,33 +124,53 @@ class Schedule(BaseModel):
     def _timezone(cls, text: str) -> str:
         return _check_timezone(text)
 
+    @field_validator("quiet")
+    @classmethod
+    def _quiet(cls, text: str | Literal[False] | None) -> str | Literal[False] | None:
+        return _check_quiet(text) if text else text
+
+    @field_validator("jitter")
+    @classmethod
+    def _jitter(cls, text: str | Literal[False] | None) -> str | Literal[False] | None:
+        if text:
+            seconds_of(text)
+        return text
+
     @model_validator(mode="after")
     def _one(self) -> Schedule:
         if self.cron is not None and self.every is not None:
             raise ValueError("`every` and `cron` exclude each other; keep one of them")
         if self.cron is not None and self.when is not None:
             raise ValueError("`when` and `cron` exclude each other; keep one of them")
+        if self.after is not None and (self.every or self.cron or self.when):
+            raise ValueError("`after` excludes `every`, `cron` and `when`; keep one of them")
         return self
 
     @property
     def every_seconds(self) -> float | None:
-        """Seconds between two runs, or two looks at the source; None for a cron."""
-        if self.cron is not None:
+        """Seconds between two runs, or two looks at the source; None for a cron, and after others."""
+        if self.cron is not None or self.after is not None:
             return None
         return seconds_of(self.every or (POLLING_EVERY if self.when else EVERY))
 
     @property
     def text(self) -> str:
-        """One line that `parse` reads: `15m`, `30 6 * * * Europe/Berlin` or `source changed, every 5m`."""
+        """One line for people: `15m`, `30 6 * * * Europe/Berlin`, `after customerio.people, quiet 22:00-06:00`."""
         if self.cron is not None:
-            return self.cron if self.timezone == "UTC" else f"{self.cron} {self.timezone}"
-        if self.when is not None:
-            return f"{self.when}, every {self.every or POLLING_EVERY}"
-        return self.every or EVERY
+            base = self.cron if self.timezone == "UTC" else f"{self.cron} {self.timezone}"
+        elif self.after is not None:
+            base = f"after {' and '.join(self.after)}"
+        elif self.when is not None:
+            base = f"{self.when}, every {self.every or POLLING_EVERY}"
+        else:
+            base = self.every or EVERY
+        more = [f"quiet {self.quiet}"] if self.quiet else []
+        more += [f"jitter {self.jitter}"] if self.jitter else []
+        return ", ".join([base, *more])
 
 
 def parse(text: str) -> Schedule:
-    """A schedule from one line, as `Schedule.text` writes it. Raises ValueError with a sentence."""
+    """A schedule from one line: a span, or a cron text and perhaps its time zone. Raises ValueError with a sentence."""
     words = text.split()
     if words[:2] == ["source", "changed,"] and words[2:3] == ["every"] and len(words) == 4:
         return Schedule(when="source changed", every=_check_every(words[3]))
@@ -133,58 +183,77 @@ def parse(text: str) -> Schedule:
     return Schedule(cron=_check_cron(text))
 
 
-def trigger(schedule: Schedule) -> BaseTrigger:
-    """The APScheduler trigger of a schedule.
-
-    APScheduler counts weekdays from Monday and wants both days to fit, where cron counts from Sunday and is
-    content with either when both are restricted. So every part is written out in numbers, and two days become
-    two triggers. https://pubs.opengroup.org/onlinepubs/9799919799/utilities/crontab.html
-    """
-    from apscheduler.triggers.interval import IntervalTrigger
-
-    if schedule.cron is None:
-        return IntervalTrigger(seconds=schedule.every_seconds, timezone=datetime.UTC)
-    return _cron_trigger(schedule.cron, zoneinfo.ZoneInfo(schedule.timezone))
-
-
-def _cron_trigger(text: str, timezone: datetime.tzinfo, end: datetime.datetime | None = None) -> BaseTrigger:
-    from apscheduler.triggers.combining import OrTrigger
-    from apscheduler.triggers.cron import CronTrigger
-
-    minutes, hours, days, months, weekdays = _numbers_of(text)
-    _, _, day_text, _, weekday_text = text.split()
-
-    def made(**parts: str) -> BaseTrigger:
-        return CronTrigger(
-            minute=_listed(minutes),
-            hour=_listed(hours),
-            month=_listed(months),
-            timezone=timezone,
-            end_date=end,
-            **parts,
-        )
-
-    day = _listed(days)
-    weekday = _listed({(number - 1) % 7 for number in weekdays})
-    if day_text.startswith("*") or weekday_text.startswith("*"):
-        return made(day=day, day_of_week=weekday)
-    return OrTrigger([made(day=day), made(day_of_week=weekday)])
-
-
 def never_fires(cron: str) -> bool:
     """Whether a cron text names a day that no year has, as 30 February."""
-    now = datetime.datetime.now(datetime.UTC)
-    end = now + datetime.timedelta(days=366 * SEARCHED_YEARS)
-    return _cron_trigger(cron, datetime.UTC, end).get_next_fire_time(None, now) is None
+    from cronsim import CronSimError
+
+    try:
+        next(_moments(cron, datetime.datetime.now(datetime.UTC)))
+    except (CronSimError, StopIteration):
+        return True
+    return False
 
 
-def next_run(schedule: Schedule, after: datetime.datetime) -> datetime.datetime:
-    """The first moment strictly after another (aware) one, in UTC; a span counts from that moment."""
-    seconds = schedule.every_seconds
-    if seconds is not None:
+def next_run(schedule: Schedule, after: datetime.datetime) -> datetime.datetime | None:
+    """The first moment strictly after another (aware) one, in UTC; a span counts from that moment.
+
+    Where clocks go forward, a cron's hour that is left out comes right after; where they go back, one that comes twice
+    counts once, unless the text names every hour. None for a schedule that waits for other syncs.
+    """
+    if schedule.after is not None:
+        return None
+    if schedule.cron is None:
+        seconds = schedule.every_seconds
+        assert seconds is not None  # noqa: S101 - only a cron has none
         return after.astimezone(datetime.UTC) + datetime.timedelta(seconds=seconds)
-    found: datetime.datetime = trigger(schedule).get_next_fire_time(after, after)
-    return found.astimezone(datetime.UTC)
+    local = after.astimezone(zoneinfo.ZoneInfo(schedule.timezone))
+    return next(_moments(schedule.cron, local)).astimezone(datetime.UTC)
+
+
+def next_start(schedule: Schedule, sync: str, after: datetime.datetime) -> datetime.datetime | None:
+    """When a sync starts that began last at `after`: the next moment, its share of the jitter, then the quiet hours.
+
+    The jitter of a moment is always the same, so everybody who asks is told the same start.
+    """
+    moment = next_run(schedule, after)
+    if moment is None:
+        return None
+    if schedule.jitter:
+        digest = hashlib.sha256(f"{sync} {moment.isoformat()}".encode()).digest()
+        chance = int.from_bytes(digest[:8]) / 2**64
+        moment += datetime.timedelta(seconds=chance * seconds_of(schedule.jitter))
+    return quiet_until(schedule, moment) or moment
+
+
+def quiet_until(schedule: Schedule, moment: datetime.datetime) -> datetime.datetime | None:
+    """The end (UTC) of the quiet hours that a moment lies in; None when it lies in none."""
+    if not schedule.quiet:
+        return None
+    zone = zoneinfo.ZoneInfo(schedule.timezone)
+    local = moment.astimezone(zone)
+    first, last = (datetime.time.fromisoformat(part) for part in schedule.quiet.split("-"))
+    clock = local.time()
+    if not (first <= clock < last if first < last else clock >= first or clock < last):
+        return None
+    day = local.date() + datetime.timedelta(days=1 if first > last and clock >= first else 0)
+    end = datetime.datetime.combine(day, last, zone).astimezone(datetime.UTC)
+    # Where clocks go back, the end's hour comes twice, and the first one may be over.
+    if end <= moment:
+        end = datetime.datetime.combine(day, last.replace(fold=1), zone).astimezone(datetime.UTC)
+    return end
+
+
+def _moments(cron: str, after: datetime.datetime) -> Iterator[datetime.datetime]:
+    """The moments of a cron text strictly after one; ends for a text that never fires.
+
+    Names and ranges are written out in numbers, because the library does not know all that cron tables use. A day that
+    begins with a star stays as it is: then, as in cron, only the other of the two days decides.
+    https://pubs.opengroup.org/onlinepubs/9799919799/utilities/crontab.html
+    """
+    from cronsim import CronSim
+
+    parts = zip(cron.split(), _numbers_of(cron), strict=True)
+    return CronSim(" ".join(text if text.startswith("*") else _listed(numbers) for text, numbers in parts), after)
 
 
 def _numbers_of(text: str) -> tuple[set[int], ...]:

@@ -25,7 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from syncer import sql
+from syncer import folders, sql
 from syncer.canonical import FAMILY, Canon
 from syncer.control import Code, Control, Parked, PlanFile, Standing
 from syncer.control.locks import folder_name
@@ -101,7 +101,7 @@ class State:
     def make(self) -> None:
         """Make the folder where there is none. Raises StateDamaged."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folders.make(self.folder)
         except OSError as error:
             raise StateDamaged(f"The state folder {self.folder} cannot be written: {error.strerror}.") from None
 
@@ -115,7 +115,8 @@ class State:
             if file.name not in known:
                 file.unlink(missing_ok=True)
         self.sweep()
-        old = [name for name in control.garbage(garbage_seconds) if (self.folder / name).exists()]
+        garbage = control.garbage(garbage_seconds)
+        old = [name for name in garbage if not name.startswith("{") and (self.folder / name).exists()]
         for name in old:
             (self.folder / name).unlink(missing_ok=True)
         control.collected(old)
@@ -134,6 +135,7 @@ class State:
 
     def known_files(self, standing: Standing) -> tuple[StateFile | None, list[tuple[PlanFile, StateFile]]]:
         """The files that the standing names. Raises StateDamaged for one that is gone, damaged or newer."""
+        self.refuse_elsewhere(standing)
         base = self.file(standing.base_file) if standing.base_file else None
         return base, [(plan, self.file(plan.file)) for plan in standing.plans]
 
@@ -221,6 +223,28 @@ class State:
             Relation(connection, matches).attach(inputs.base, inputs.plans, slots)
             rows = write_parquet(connection, _AS_BASE, path, {"sync": self.sync, "kind": "base"})
         control.fold(inputs.standing.sync_id, path.name, rows, inputs.standing.base_file)
+
+    def whole(
+        self, connection: duckdb.DuckDBPyConnection, slots: Sequence[Slot], matches: int
+    ) -> tuple[str | None, int]:
+        """Write the view `state` of a connection as a base that nobody names yet; its name, and its records."""
+        self.make()
+        path = self.fresh("base")
+        rows = write_parquet(connection, _AS_BASE, path, {"sync": self.sync, "kind": "base"})
+        return path.name, rows
+
+    def leave(self) -> None:
+        """Delete every value here: they have been moved."""
+        for file in self.folder.glob("*.parquet"):
+            file.unlink(missing_ok=True)
+
+    def refuse_elsewhere(self, standing: Standing) -> None:
+        """Raises StateDamaged when the values lie in another kind of state than the config says now."""
+        if standing.base_file and standing.base_file.startswith("{"):
+            raise StateDamaged(
+                f"The values of {self.sync} lie in BigQuery, and `state.type` says local. Write "
+                '[state] type = "bigquery" as it was, or move them with `syncer state move`.'
+            )
 
     def known(self, control: Control, matches: int) -> int:
         """How many records are known: rows of the state as of now."""
@@ -468,11 +492,7 @@ def write_parquet(
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        folders.sync(path.parent)
     except (duckdb.Error, OSError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

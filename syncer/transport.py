@@ -32,6 +32,7 @@ from tenacity import (
 )
 
 from syncer import __version__
+from syncer.answer import BYTES_MAX, TIMEOUTS_MAX, Answer, TooLarge, TooSlow
 from syncer.destination import Pace
 from syncer.errors import DestinationUnusable, Redirected, ServiceUnavailable, Stopping, SyncerError
 
@@ -44,6 +45,8 @@ AGAIN = frozenset({408, 420, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 5
 """Answers after which the same request is worth repeating. 420 is an edge that cannot route, and 520 to 524 are
 a proxy's that got no useful answer from the service behind it."""
 TOO_MANY = 429
+READS = ("GET", "HEAD")
+"""Methods that change nothing, whatever becomes of the answer."""
 NOT_APPLIED = frozenset({425, TOO_MANY})
 """Of these, the answers that say that nothing was applied."""
 
@@ -142,6 +145,11 @@ class _AgainError(Exception):
         self.retry_after = retry_after
 
 
+Watch = Callable[[int | None, float], None]
+"""Told of every request that was sent: the status of its answer (None when there was none), and how many seconds it
+took, without the wait for its place in the pace."""
+
+
 class Transport(HTTPAdapter):
     """One run's way to one destination. Thread-safe; hand it to adapters, which take sessions from it."""
 
@@ -157,6 +165,7 @@ class Transport(HTTPAdapter):
         wait_first: float = 0.5,
         wait_max: float = 30.0,
         gates: Gates | None = None,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=64)
         self._gate = gate
@@ -169,6 +178,7 @@ class Transport(HTTPAdapter):
             "retry_after_max": retry_after_max,
             "wait_first": wait_first,
             "wait_max": wait_max,
+            "watch": watch,
         }
         self._main: Transport = self
         """The one that counts requests, for a door beside it too."""
@@ -178,6 +188,7 @@ class Transport(HTTPAdapter):
         self._stop = stop
         self._timeout = timeout
         self._attempts = attempts
+        self._watch = watch
         self._retry_after_max = retry_after_max
         self._wait = wait_exponential(multiplier=wait_first, max=wait_max) + wait_random(0, wait_first)
         self._lock = threading.Lock()
@@ -263,7 +274,7 @@ class Transport(HTTPAdapter):
                 f"{self._title}: plain http is allowed for loopback hosts only, not for {address.hostname}."
             )
         repeatable = request.headers.pop("Syncer-Repeat", None) != "never"
-        writes = request.method not in ("GET", "HEAD")
+        writes = request.method not in READS
         doubt = False
 
         def attempt() -> requests.Response:
@@ -300,7 +311,7 @@ class Transport(HTTPAdapter):
             self._doubts.is_open = True
         if response.is_redirect or response.is_permanent_redirect:
             location = response.headers.get("Location", "")
-            target = urlsplit(location).netloc or "another address"
+            target = _host_of(location) or "another address"
             raise Redirected(
                 f"{self._title} at {address.netloc} answered {response.status_code} with a redirect to {target}; "
                 "redirects are not followed. Check the address and region in the config.",
@@ -309,8 +320,29 @@ class Transport(HTTPAdapter):
         return response
 
     def _once(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
+        """One attempt, counted and timed."""
         with self._main._lock:
             self._main.requests += 1
+        status: int | None = None
+        started = time.monotonic()
+        try:
+            response = self._exchange(request, verify, cert)
+            status = response.status_code
+        finally:
+            if self._watch is not None:
+                self._watch(status, time.monotonic() - started)
+        with self._lock:
+            self.statuses[status] += 1
+        self._main._answers.request_id = _request_id(response.headers)
+        if status in AGAIN:
+            told = _retry_after(response.headers.get("Retry-After"))
+            if told is not None and status == TOO_MANY:
+                self._gate.rest(min(told, self._retry_after_max))
+            raise _AgainError(f"answered {status}.", doubt=status not in NOT_APPLIED, retry_after=told)
+        return response
+
+    def _exchange(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
+        """Send, and read the whole answer. Raises _AgainError and DestinationUnusable."""
         address = urlsplit(request.url or "")
         host = address.netloc
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
@@ -318,9 +350,10 @@ class Transport(HTTPAdapter):
         proxies = {} if is_loopback(address.hostname or "") else requests.utils.get_environ_proxies(address.geturl())
         try:
             response = super().send(
-                request, False, (min(10.0, self._timeout), self._timeout), bundle or verify, cert, proxies
+                request, True, (min(10.0, self._timeout), self._timeout), bundle or verify, cert, proxies
             )
-            _ = response.content  # A body that is cut short has to show here, where it can be repeated.
+            answer = Answer.of(response)
+            answer.read(self._timeout)  # A body that is cut short has to show here, where it can be repeated.
         except requests.exceptions.SSLError as error:
             # The library's own error quotes the whole address, and an address may hold a person's.
             if _is_caused_by(error, "SSLCertVerificationError"):
@@ -336,19 +369,18 @@ class Transport(HTTPAdapter):
             raise _AgainError("closed the connection without an answer.", doubt=True) from None
         except requests.exceptions.RequestException:
             raise _AgainError("sent an answer that was cut short.", doubt=True) from None
-        with self._lock:
-            self.statuses[response.status_code] += 1
-        self._main._answers.request_id = _request_id(response.headers)
-        if response.status_code in AGAIN:
-            told = _retry_after(response.headers.get("Retry-After"))
-            if told is not None and response.status_code == TOO_MANY:
-                self._gate.rest(min(told, self._retry_after_max))
+        except TooSlow:
             raise _AgainError(
-                f"answered {response.status_code}.",
-                doubt=response.status_code not in NOT_APPLIED,
-                retry_after=told,
-            )
-        return response
+                f"did not finish its answer within {TIMEOUTS_MAX * self._timeout:g} s.", doubt=True
+            ) from None
+        except TooLarge:
+            if request.method not in READS:
+                self._doubts.is_open = True
+            raise DestinationUnusable(
+                f"{self._title} at {host} sent an answer of more than {BYTES_MAX // 1024**2} MiB, and nothing that "
+                "large was asked for. Check the address in the config, and who answers there."
+            ) from None
+        return answer
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -383,6 +415,14 @@ def _request_id(headers: Mapping[str, str]) -> str:
     """The service's id of a request, when it gives one that looks like an id."""
     found = next((headers[name] for name in REQUEST_ID_HEADERS if name in headers), "")
     return found if re.fullmatch(r"[!-~]{1,100}", found) else ""
+
+
+def _host_of(location: str) -> str:
+    """The host of an address that somebody else wrote; empty when it has none, or is no address at all."""
+    try:
+        return urlsplit(location).netloc
+    except ValueError:
+        return ""
 
 
 def _retry_after(text: str | None) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncer.brakes import APPROVAL, judge_approval
-from syncer.control import Approval, Control
+from syncer.control import Approval, Control, Refusal
 from syncer.errors import UserError
 from syncer.mapping import Sync
 from syncer.plan import Hold, Plan, mapping_text
@@ -55,11 +55,23 @@ def approve(control: Control, run_id: int, by: str) -> Approval:
     """Let the plan that this run held pass, once, and keep who said so. Raises UserError when none waits for it."""
     approval = control.approve(run_id, by)
     if approval is None:
-        raise UserError(
-            f"Run {run_id} holds no plan that waits: it was not held, or its sync has run since. `syncer status` "
-            "names the last run of each sync."
-        )
+        raise UserError(_NOTHING_WAITS.format(run_id))
     return approval
+
+
+def refuse(control: Control, run_id: int, by: str, reason: str) -> Refusal:
+    """Say that the plan which this run held is not to pass, and keep who said so, and why. Raises UserError when none
+    waits for a word. It stays held, as it would without one."""
+    refusal = control.refuse(run_id, by, reason)
+    if refusal is None:
+        raise UserError(_NOTHING_WAITS.format(run_id))
+    return refusal
+
+
+_NOTHING_WAITS = (
+    "Run {} holds no plan that waits: it was not held, or its sync has run since. `syncer status` names the last run "
+    "of each sync."
+)
 
 
 def waits(plan: Plan, control: Control | None, max_age_seconds: float) -> tuple[list[Hold], Approval | None]:

@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 import destinations
 from syncer import files, starter
+from syncer.alerts.settings import Email, Slack, Webhook
 from syncer.config import Config, load
-from syncer.config_file import BigQuerySource, ConfigFile, DeliveredLog, DuckDBSource
+from syncer.config_file import BigQuerySource, ConfigFile, DatasetState, DeliveredLog, DuckDBSource, LocalState
 from syncer.destination import DestinationSettings
 from syncer.errors import Stopping, UserError
 from syncer.files import Document
@@ -509,7 +510,7 @@ def told_lines() -> list[tuple[str, str, str]]:
     """Section, setting and value of every line of the sample, live or with one sign in front."""
     section, found = "", []
     for line in SAMPLE.read_text().splitlines():
-        if header := re.fullmatch(r"(?:# )?\[([\w.]+)\]", line):
+        if header := re.fullmatch(r"(?:# )?\[{1,2}([\w.]+)\]{1,2}", line):
             section = header[1]
         elif setting := re.fullmatch(r"(?:# )?(\w+) = (.+)", line):
             found.append((section, setting[1], setting[2]))
@@ -517,13 +518,15 @@ def told_lines() -> list[tuple[str, str, str]]:
 
 
 def models() -> dict[str, list[type[BaseModel]]]:
-    """The models of every section of the sample; the source has two."""
+    """The models of every section of the sample; the source has two, and alerts three."""
     sections: dict[str, list[type[BaseModel]]] = {"": [ConfigFile], "source": [DuckDBSource, BigQuerySource]}
-    for name in ("state", "schedule", "brakes", "plans", "service", "delivery", "history"):
+    sections["state"] = [LocalState, DatasetState]
+    for name in ("schedule", "brakes", "plans", "service", "delivery", "history", "log"):
         annotation = ConfigFile.model_fields[name].annotation
         assert isinstance(annotation, type)
         sections[name] = [annotation]
     sections["delivered"] = [DeliveredLog]
+    sections["alerts"] = [Slack, Webhook, Email]
     for kind in ("customerio", "orbit", "salesforce"):
         sections[f"destinations.{kind}"] = [destinations.adapter(kind).settings_type]
     return sections
@@ -547,7 +550,8 @@ def test_the_sample_knows_every_setting() -> None:
 EXAMPLES = {
     "type", "project", "credentials", "impersonate", "endpoint", "storage_endpoint", "app_key", "track_url", "app_url",
     "username", "private_key", "refresh_token", "password", "security_token", "duplicate_rule_header", "cron", "when",
-    "token", "every", "activity",
+    "token", "every", "activity", "after", "quiet", "jitter", "log", "url", "name", "syncs", "port", "ca_file", "user",
+    "dataset", "control",
 }  # fmt: skip
 """Settings whose commented line is an example, because they have no default that could be written."""
 

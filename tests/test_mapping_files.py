@@ -9,6 +9,7 @@ import pytest
 
 from syncer.mapping import Brakes, Sync
 from syncer.mapping_files import read_all
+from syncer.schedule import Schedule
 
 BRAKES = Brakes(changed_max=0.2, known_min=7)
 
@@ -29,7 +30,7 @@ def read(folder: Path, **mappings: str) -> tuple[Sync, ...]:
     """The syncs of mapping files that have no mistake."""
     for name, text in mappings.items():
         (folder / f"{name}.toml").write_text(text)
-    found = read_all(folder, BRAKES, "Europe/Berlin")
+    found = read_all(folder, BRAKES, Schedule(timezone="Europe/Berlin"))
 
     assert () == found.problems
     return tuple(written.sync for written in found.written)
@@ -161,11 +162,12 @@ def test_a_query_file_is_relative_to_the_config(tmp_path: Path) -> None:
         ('"source changed"', "source changed, every 5m"),
     ],
 )
-def test_a_schedule_of_its_own_is_kept_as_text(tmp_path: Path, written: str, kept: str) -> None:
+def test_a_schedule_of_its_own_is_kept(tmp_path: Path, written: str, kept: str) -> None:
     """A cron that names no time zone is meant in that of the config."""
     (sync,) = read(tmp_path, paper=SHORT.replace("fields =", f"schedule = {written}\nfields ="))
 
-    assert kept == sync.schedule
+    assert sync.schedule
+    assert kept == sync.schedule.text
 
 
 def test_names_of_fields_may_be_odd(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from syncer.mapping import Brakes
 from syncer.mapping_files import read_all
 from syncer.ownership import refuse_shared_fields
+from syncer.schedule import Schedule
 
 SYNC = """
 [[sync]]
@@ -31,7 +32,7 @@ def told(folder: Path, **files: list[tuple[str, str, str]]) -> list[str]:
             more, _, listed = fields.rpartition("|")
             text += SYNC.format(name=name, object=record, more=more, fields=listed.replace(";", "\n"))
         (folder / f"{destination}.toml").write_text(text)
-    mappings = read_all(folder, Brakes(), "UTC")
+    mappings = read_all(folder, Brakes(), Schedule())
     assert () == mappings.problems
     problems = refuse_shared_fields(mappings.written)
     return [

@@ -384,6 +384,44 @@ def test_a_status_tells_what_is_wrong() -> None:
     assert "went over changed_max" in text
 
 
+QUERY = {"bytes_read": 21_000_000, "price": 0.004, "currency": "EUR"}
+TABLE = {"bytes_read": 900, "price": 0.0, "currency": "EUR"}
+PAGES = {"bytes_read": None, "price": 0.0, "currency": "EUR"}
+
+
+def test_a_plan_says_what_reading_came_to() -> None:
+    """Each sync that the warehouse tells the bytes of has a line, and the last line has their sum."""
+    syncs = [plan(f"shop.{number}", **spent) for number, spent in enumerate((QUERY, TABLE, PAGES, {}))]
+
+    lines = rendered(report.diff, {"syncs": syncs}).splitlines()
+
+    told = [line.removeprefix("  read: ") for line in lines if line.startswith("  read:")]
+    assert ["21.0 MB, less than 0.01 EUR", "900 B, no query billed", "no query billed"] == told
+    assert "Read: 21.0 MB, less than 0.01 EUR." in " ".join(lines[-2:])
+
+
+def test_a_plan_in_markdown_says_what_reading_came_to() -> None:
+    """Below the table, where the warehouse tells; of a file there is nothing."""
+    told, untold = (report.markdown({"syncs": [plan(**spent)]}) for spent in (QUERY, {}))
+
+    assert "\n\nRead: 21.0 MB, less than 0.01 EUR." in told
+    assert "Read" not in untold
+
+
+def test_a_status_says_what_the_last_runs_read() -> None:
+    """Below the table: the bytes and the price of each sync's last run, and of all; of a file there is nothing."""
+    common = {"state": "ok", "next_run": None, "source_modified": None, "known": 1, "parked": 0, "holds": []}
+    runs = {"a.a": QUERY, "a.b": QUERY | {"price": 6.25}, "a.c": {}}
+    syncs = [{"sync": name, "last_run": {"finished": None, **spent}, **common} for name, spent in runs.items()]
+
+    lines = rendered(report.status, {"syncs": syncs}, now=NOW).splitlines()
+
+    assert ["a.a 21.0 MB, less than 0.01 EUR", "a.b 21.0 MB, 6.25 EUR", "together 42.0 MB, 6.25 EUR"] == [
+        " ".join(line.split()) for line in lines[-3:]
+    ]
+    assert "read" not in rendered(report.status, {"syncs": syncs[2:]}, now=NOW)
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3_600, "60 min"), (7_200, "2 h"), (172_800, "2 days")],

@@ -31,9 +31,12 @@ BEYOND_A_SCHEMA = {
     "every_too_short", "every_unreadable", "cron_that_never_fires", "cron_of_six_parts", "cron_minute_out_of_range",
     "cron_weekday_unknown", "unknown_timezone", "max_age_unreadable", "listen_without_port", "retry_delay_unreadable",
     "share_that_is_not_a_number", "schedule_of_a_sync_unreadable", "cron_of_a_sync_that_never_fires",
-    "field_without_a_name", "bands_out_of_order",
+    "field_without_a_name", "bands_out_of_order", "quiet_hours_unreadable", "quiet_hours_that_are_none",
+    "jitter_unreadable", "journal_kept_for_no_time",
     # What depends on other settings, on other files or on the adapter.
-    "every_and_cron", "when_and_cron", "first_wait_longer_than_the_longest", "listen_for_others_without_token",
+    "every_and_cron", "when_and_cron", "after_and_every", "after_a_sync_that_is_not_there", "after_each_other",
+    "after_itself", "after_for_all_syncs", "state_in_bigquery",
+    "first_wait_longer_than_the_longest", "listen_for_others_without_token",
     "schedule_of_a_sync_without_a_time", "source_and_query", "neither_source_nor_query", "query_file_is_missing",
     "query_file_is_empty", "two_syncs_of_one_name", "two_syncs_of_one_name_in_two_files", "column_and_value",
     "neither_column_nor_value", "constant_with_digits", "hysteresis_without_bands", "min_change_with_bands",
@@ -44,6 +47,9 @@ BEYOND_A_SCHEMA = {
     "rescore_rate_without_a_version", "grace_where_rows_are_kept",
     "history_kept_for_a_colour", "delivered_without_history", "delivered_table_without_a_name",
     "delivered_table_of_three_parts_in_duckdb", "delivered_table_without_a_dataset",
+    "alert_mail_to_no_address", "alert_mail_without_encryption", "alert_address_without_encryption",
+    "alert_secret_too_short", "alerts_of_one_name", "alert_for_a_sync_that_is_not_there",
+    "service_url_without_scheme", "destination_expires_no_day",
     "control_that_is_no_url", "control_that_cannot_be_read",
 }  # fmt: skip
 

@@ -111,6 +111,21 @@ def test_requests_are_counted(echo: Echo) -> None:
     assert (3, {503: 2, 200: 1}) == (transport.requests, dict(transport.statuses))
 
 
+def test_requests_are_timed(echo: Echo) -> None:
+    """Whoever watches is told of every attempt, of both doors: its status, or that there was none, and how long it
+    took without the wait for its place in the pace."""
+    told: list[tuple[int | None, float]] = []
+    transport = transport_to(watch=lambda status, seconds: told.append((status, seconds)))
+    echo.trouble("status", answer=Answer(503, "sorry"))
+    echo.trouble("close")
+    post(transport, echo.url)
+    post(transport.door("another", Pace(1, 0.4)), echo.url)
+    post(transport.door("another", Pace(1, 0.4)), echo.url)
+
+    assert [503, None, 200, 200, 200] == [status for status, _ in told]
+    assert all(0 < seconds < 0.35 for _, seconds in told)
+
+
 # Repeats and waits.
 
 

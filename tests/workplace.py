@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import psycopg
+import pyarrow as pa
 
 from syncer.config_file import DatasetState, LocalState
 from syncer.control import Control, Run
@@ -136,10 +137,10 @@ class Workplace:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *words: str, prefix: Sequence[str] = ()) -> Process:
+    def start(self, *words: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Process:
         """Start a command and go on."""
         self.started += 1
-        return Process(self._words(words, prefix), self.folder, self._env, self.started)
+        return Process(self._words(words, prefix), self.folder, self._env | dict(env or {}), self.started)
 
     def _words(self, words: Sequence[str], prefix: Sequence[str]) -> list[str]:
         return [*prefix, sys.executable, "-m", "syncer", "--config", str(self.folder / "config.toml"), *words]
@@ -157,7 +158,9 @@ class Workplace:
     def outlast(self, sync: str) -> None:
         """What time would do, after a process was killed that held a sync: its lease has run out."""
         if self.kept.control is not None:
-            with psycopg.connect(self.kept.control.get_secret_value(), autocommit=True) as db:
+            url = self.kept.control.get_secret_value()
+            # It may have been killed before it made the store.
+            with contextlib.suppress(psycopg.errors.UndefinedTable), psycopg.connect(url, autocommit=True) as db:
                 db.execute("UPDATE syncer.lease SET expires_at = '-infinity' WHERE sync = %s", [sync])
 
     def journal(self, sync: str) -> list[Run]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from destinations.customerio_parts.client import TrackClient
 from destinations.customerio_parts.settings import REGIONS, CustomerioSettings
-from syncer.errors import DestinationUnusable, Problem, Redirected, SyncerError
+from syncer.errors import CredentialsRefused, DestinationUnusable, Problem, Redirected, SyncerError
 from syncer.transport import Transport
 
 
@@ -78,10 +78,13 @@ class Whereabouts:
         self._other: str | None = None
 
     def unusable(self, sentence: str, redirected: Redirected | None = None) -> DestinationUnusable:
-        """The error for a refusal: the region to set when that is the reason, else this sentence."""
+        """The error for a refusal: the region to set when that is the reason, else this sentence, which is about
+        credentials unless it was a redirect."""
         other = self._account.other_region_of(redirected) if redirected else None
         other = other or self._other_region()
-        return DestinationUnusable(self._account.lives_in(other) if other else sentence)
+        if other:
+            return DestinationUnusable(self._account.lives_in(other))
+        return DestinationUnusable(sentence) if redirected else CredentialsRefused(sentence)
 
     def _other_region(self) -> str | None:
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,7 @@ class Answer:
     def of(cls, response: requests.Response) -> Answer:
         """What a response says; a body that is no JSON is no error here."""
         try:
-            body = json.loads(response.content)
+            body = response.json()
         except ValueError:
             body = None
         return cls(response.status_code, body, response.headers.get("Content-Type", "no content type"))

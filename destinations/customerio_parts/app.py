@@ -17,6 +17,8 @@ from syncer.errors import DestinationUnusable, Redirected
 from syncer.transport import Transport
 
 PACE = Pace(8, 1.0)
+CLIMBING = frozenset({".", ".."})
+"""Parts of an address that name no record (RFC 3986, 5.2.4)."""
 
 
 class AppClient:
@@ -50,6 +52,9 @@ class Readings:
 
         Raises DestinationUnusable for every other answer.
         """
+        if not CLIMBING.isdisjoint(parts):
+            # Not even percent-encoded can an address say these: they lead to the folder above, and to another record.
+            return None
         try:
             answer = self._client.get(*parts, **query)
         except Redirected as redirected:

@@ -7,9 +7,9 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from customerio import Regions
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
-from syncer.destination import DestinationSettings
+from syncer.destination import DestinationSettings, HeaderKey, fits_a_header
 from syncer.transport import is_loopback
 
 REGIONS = {"us": Regions.US, "eu": Regions.EU}
@@ -21,8 +21,8 @@ class CustomerioSettings(DestinationSettings):
 
     region: Literal["us", "eu"] = Field(default="us", description="Where the account lives: us or eu.")
     site_id: str = Field(min_length=1, description="Site ID of the Track API credentials.")
-    api_key: SecretStr = Field(description="API key of the Track API credentials.")
-    app_key: SecretStr | None = Field(
+    api_key: HeaderKey = Field(description="API key of the Track API credentials.")
+    app_key: HeaderKey | None = Field(
         default=None, description="App API key; only needed to read: check, adopt, verify."
     )
     track_url: str | None = Field(default=None, description="Another address of the Track API: a proxy, a stand-in.")
@@ -30,6 +30,13 @@ class CustomerioSettings(DestinationSettings):
     object_types: dict[str, str] = Field(
         default={}, description='Name of an object in the mappings = object type id, as { workspace = "1" }.'
     )
+
+    @field_validator("site_id")
+    @classmethod
+    def _site(cls, text: str) -> str:
+        if not fits_a_header(text):
+            raise ValueError("holds a line break, a blank at an end or letters beyond ASCII; copy it anew")
+        return text
 
     @field_validator("track_url", "app_url")
     @classmethod

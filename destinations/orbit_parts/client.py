@@ -11,7 +11,7 @@ from requests import JSONDecodeError
 
 from destinations.orbit_parts.rules import Identifier
 from destinations.orbit_parts.settings import OrbitSettings
-from syncer.errors import DestinationUnusable, Redirected, ServiceUnavailable
+from syncer.errors import CredentialsRefused, DestinationUnusable, Redirected, ServiceUnavailable
 from syncer.transport import Transport
 
 CLOSED = (
@@ -20,8 +20,9 @@ CLOSED = (
     'destination with type = "webhook" can bring its scores there.'
 )
 
+UNAUTHORIZED = 401
 STOPS: Mapping[int, tuple[str, str]] = {
-    401: ("api_key", "Orbit refuses the API key (401). Put a valid one into api_key."),
+    UNAUTHORIZED: ("api_key", "Orbit refuses the API key (401). Put a valid one into api_key."),
     403: ("workspace", "Orbit gives this API key no right to the workspace (403). Check workspace, api_key and plan."),
 }
 """Answers that end the destination → setting and sentence; a 429 and all of 5xx are the transport's."""
@@ -51,6 +52,10 @@ class Answered(DestinationUnusable):
     def __init__(self, setting: str, sentence: str) -> None:
         super().__init__(sentence)
         self.setting = setting
+
+
+class Unwelcome(Answered, CredentialsRefused):
+    """The API key is not taken."""
 
 
 class Client:
@@ -92,7 +97,7 @@ class Client:
             raise Unreached(str(error), doubt=error.doubt) from None
         status = response.status_code
         if status in STOPS:
-            raise Answered(*STOPS[status])
+            raise (Unwelcome if status == UNAUTHORIZED else Answered)(*STOPS[status])
         if status not in understood:
             raise Answered("base_url", f"Orbit answered {status}, which its API never does. Check base_url.")
         if not response.content:
@@ -142,5 +147,8 @@ def member_in(body: Any) -> Mapping[str, Any] | None:
         attributes: dict[str, Any] = body["data"]["attributes"] | {"id": body["data"]["id"]}
         attributes["tags"] = list(attributes["tags"])
     except (KeyError, TypeError):
-        raise DestinationUnusable("base_url does not answer as Orbit's API does: this is not a member.") from None
+        attributes = {"id": None, "tags": []}
+    # An id becomes part of an address, and tags are compared with ours.
+    if not all(isinstance(text, str) for text in (attributes["id"], *attributes["tags"])):
+        raise DestinationUnusable("base_url does not answer as Orbit's API does: this is not a member.")
     return None if attributes.get("merged_at") or attributes.get("deleted_at") else attributes

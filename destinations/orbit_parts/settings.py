@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from pydantic import Field as Setting
-from pydantic import SecretStr, field_validator
+from pydantic import field_validator
 
-from syncer.destination import DestinationSettings
+from syncer.destination import DestinationSettings, HeaderKey
 from syncer.transport import is_loopback
 
 
@@ -15,7 +15,7 @@ class OrbitSettings(DestinationSettings):
     """`[destinations.orbit]`."""
 
     workspace: str = Setting(pattern=r"^[A-Za-z0-9_-]+$", description="The workspace's slug, as in its address.")
-    api_key: SecretStr = Setting(description="An API key of somebody who belongs to the workspace.")
+    api_key: HeaderKey = Setting(description="An API key of somebody who belongs to the workspace.")
     base_url: str = Setting(
         default="https://app.orbit.love/api/v1", description="Where a compatible service answers. Orbit itself closed."
     )

@@ -19,7 +19,7 @@ from simple_salesforce.exceptions import SalesforceError, SalesforceExpiredSessi
 
 from destinations.salesforce_parts.login import TITLE, Login, Token
 from destinations.salesforce_parts.settings import SalesforceSettings
-from syncer.errors import DestinationUnusable, ServiceUnavailable
+from syncer.errors import DestinationUnusable, QuotaUsedUp, ServiceUnavailable
 from syncer.transport import Transport
 
 T = TypeVar("T")
@@ -180,13 +180,14 @@ class Client:
     def unusable(self, refusal: Refusal) -> DestinationUnusable:
         """The error for a refusal that no record is to blame for."""
         code, status = refusal.code, refusal.status
-        if code == "REQUEST_LIMIT_EXCEEDED" and self.usage is not None and self.usage.used < self.usage.allowed:
+        if code == SPENT and self.usage is not None and self.usage.used < self.usage.allowed:
             sentence = SENTENCES[CONCURRENT]
         elif code in SENTENCES:
             sentence = SENTENCES[code].format(usage=f" ({self.usage})" if self.usage is not None else "")
         else:
             sentence = SENTENCES.get(status, "Run `syncer check` to see what it dislikes.")
-        return DestinationUnusable(f"{TITLE} refused a request ({status}, {code}). {sentence}")
+        kind = QuotaUsedUp if code == SPENT and sentence is not SENTENCES[CONCURRENT] else DestinationUnusable
+        return kind(f"{TITLE} refused a request ({status}, {code}). {sentence}")
 
     def _renewing(self, ask: Callable[[Token], T]) -> T:
         token = self._login.token()
@@ -257,18 +258,19 @@ class Client:
         """Raise DestinationUnusable when what is left of the day's requests is reserved for others."""
         usage = self.usage
         if usage is not None and usage.used >= usage.allowed * (1 - self._reserve):
-            raise DestinationUnusable(
+            raise QuotaUsedUp(
                 f"{TITLE}: {usage} requests of the last 24 hours are used, and `quota_reserve` leaves "
                 f"{self._reserve:.0%} of them to others. Wait until some are free again, lower `quota_reserve`, "
                 "or send less at a time with `--max`."
             )
 
 
+SPENT = "REQUEST_LIMIT_EXCEEDED"
 CONCURRENT = "REQUEST_LIMIT_EXCEEDED while requests are left"
 """The same code stands for the limit of long requests at the same time."""
 SENTENCES: Mapping[str | int, str] = {
     CONCURRENT: "Too many long requests run at the org at the same time; later runs go on by themselves.",
-    "REQUEST_LIMIT_EXCEEDED": "The org's requests of 24 hours are used up{usage}; later runs go on by themselves.",
+    SPENT: "The org's requests of 24 hours are used up{usage}; later runs go on by themselves.",
     "API_DISABLED_FOR_ORG": "This edition of Salesforce has no API; it can be bought.",
     "API_CURRENTLY_DISABLED": "The org's API is switched off; ask its administrator.",
     "TXN_SECURITY_METERING_ERROR": "A transaction security policy of the org forbids it; ask its administrator.",

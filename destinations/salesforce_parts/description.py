@@ -80,7 +80,7 @@ def describe(client: Client, name: str) -> ObjectDescription | None:
             is_queryable=answer.get("queryable") is not False,
             fields={field.name: field for field in fields},
         )
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise unreadable(DESCRIBE) from None
 
 

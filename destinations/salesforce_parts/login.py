@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 
 import jwt
 import requests
+from cryptography.x509 import load_pem_x509_certificate
+from pydantic import SecretStr
 
 from destinations.salesforce_parts.settings import SalesforceSettings
-from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
+from syncer.destination import fits_a_header
+from syncer.errors import CredentialsRefused, DestinationUnusable, ServiceUnavailable, Stopping
 from syncer.transport import Transport, is_loopback
 
 TITLE = "Salesforce"
@@ -78,11 +81,11 @@ class Login:
                 f"{TITLE} refused a new token as expired (401). "
                 "Check the session settings of the External Client App and the rights of its user."
             )
-            return DestinationUnusable(self._refused)
+            return CredentialsRefused(self._refused)
 
     def _ask(self) -> Token:
         if self._refused:
-            raise DestinationUnusable(self._refused)
+            raise CredentialsRefused(self._refused)
         address = f"{self._settings.login_url}/services/oauth2/token"
         try:
             answer = self._session.post(address, data=_FORMS[self._settings.login](self._settings))
@@ -143,7 +146,7 @@ def _jwt(settings: SalesforceSettings) -> dict[str, str]:
     try:
         assertion = jwt.encode(claims, _plain(settings.private_key), algorithm="RS256")
     except (ValueError, TypeError, jwt.PyJWTError):
-        raise DestinationUnusable(f"{TITLE}: `private_key` is not an RSA key in PEM form.") from None
+        raise CredentialsRefused(f"{TITLE}: `private_key` is not an RSA key in PEM form.") from None
     return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
 
 
@@ -158,6 +161,17 @@ _FORMS: dict[str, Callable[[SalesforceSettings], dict[str, str]]] = {
 https://help.salesforce.com/s/articleView?id=sf.remoteaccess_oauth_flows.htm and the request definitions of
 https://github.com/forcedotcom/postman-salesforce-apis.
 """
+
+
+def certificate_end(private_key: SecretStr | None) -> datetime.date | None:
+    """The last day of the certificate in a PEM text that holds one beside the key; None where there is none."""
+    found = re.search(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", _plain(private_key), re.DOTALL)
+    if found is None:
+        return None
+    try:
+        return load_pem_x509_certificate(found[0].encode()).not_valid_after_utc.date()
+    except ValueError:
+        return None
 
 
 def _client(settings: SalesforceSettings) -> dict[str, str]:
@@ -180,9 +194,9 @@ def _token(answer: requests.Response) -> Token:
         code = str(said.get("error", ""))
         code = code if re.fullmatch(r"[a-z_]{1,60}", code) else "no reason given"
         hint = HINTS.get(code, "Check `login_url`, `client_id` and the secrets.")
-        raise DestinationUnusable(f"{TITLE} refused the login ({answer.status_code}, {code}). {hint}")
+        raise CredentialsRefused(f"{TITLE} refused the login ({answer.status_code}, {code}). {hint}")
     text, base_url = said.get("access_token"), said.get("instance_url")
-    if not (isinstance(text, str) and text and isinstance(base_url, str)):
+    if not (isinstance(text, str) and text and fits_a_header(text) and isinstance(base_url, str)):
         raise DestinationUnusable(
             f"{TITLE} answered the login with something that is not a token. Check `login_url`: it may be a web page."
         )

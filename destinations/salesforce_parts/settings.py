@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from syncer.destination import DestinationSettings
-from syncer.mapping import seconds_of
+from syncer.spans import seconds_of
 from syncer.transport import is_loopback
 
 NEEDS = {

@@ -17,7 +17,7 @@ from requests import Response, Session
 
 from syncer.change import Change, Held, Outcome, Value, Wanted, accepted, deferred, rejected
 from syncer.destination import Destination, DestinationSettings, Limits, Pace, ValueLimit
-from syncer.errors import DestinationUnusable, Problem
+from syncer.errors import CredentialsRefused, DestinationUnusable, Problem
 from syncer.mapping import Sync
 
 
@@ -127,7 +127,7 @@ class Members(Destination):
         """Raises DestinationUnusable for an answer that is nothing about a single record."""
         status = response.status_code
         if status in (401, 403):
-            raise DestinationUnusable(f"{self.title} refused the key ({status}). Check `api_key`.")
+            raise CredentialsRefused(f"{self.title} refused the key ({status}). Check `api_key`.")
         if status not in statuses:
             raise DestinationUnusable(f"{self.title} never answers {status}. Check `base_url`, and what is in between.")
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from syncer.cli.group import FAILED
+from syncer.cli.group import FAILED, LOG_FORMAT
 
 if TYPE_CHECKING:
     from syncer.config import Config
@@ -27,7 +29,10 @@ def load(file: Path) -> Config:
     import destinations
     from syncer import config
 
-    return config.load(file, destinations.adapter, destinations.kinds)
+    read = config.load(file, destinations.adapter, destinations.kinds)
+    context = click.get_current_context(silent=True)
+    form = context.meta.get(LOG_FORMAT) if context else None
+    return replace(read, log=read.log.model_copy(update={"format": form})) if form else read
 
 
 @contextmanager
@@ -39,15 +44,17 @@ def open_engine(config: Config) -> Iterator[Engine]:
     from syncer.logs import configure
     from syncer.run import Engine
     from syncer.sources import source_of
+    from syncer.tracing import traced
 
-    configure()
+    configure(form=config.log.format)
     for shared in config.shared_fields():
         structlog.get_logger(__name__).warning("fields_shared", place=shared.place, sentence=shared.sentence)
-    engine = Engine(config, source_of(config.source), destinations.adapter)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    with traced():
+        engine = Engine(config, source_of(config.source), destinations.adapter)
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 @contextmanager
@@ -84,9 +91,14 @@ def stop_on_signals(stop: threading.Event) -> None:
     signal.signal(signal.SIGINT, handle)
 
 
+_UNSEEN = re.compile("[\x7f-\x9f\xad\u0600-\u0605\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+"""What JSON may hold as it is, and a terminal obeys or hides: C1 codes, marks of direction, halves of characters."""
+
+
 def print_json(document: dict[str, Any]) -> None:
-    """A result on stdout, for machines."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """A result on stdout, for machines; it means the same to them, and nothing in it gives orders to a terminal."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def counted(number: int, noun: str) -> str:

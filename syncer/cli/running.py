@@ -1,4 +1,4 @@
-"""Commands that plan and send: the plan, a run, an approval, an undoing, the daemon."""
+"""Commands that plan and send: the plan, a run, an approval, an undoing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from syncer.cli.frame import load, open_engine, print_json, sentences, stop_on_s
 from syncer.cli.group import DONE, FAILED, HELD, SHOWN_CHANGES, SOME_REFUSED, as_json, cli, names
 
 if TYPE_CHECKING:
+    from syncer.mapping import Sync
     from syncer.run import Engine, Options, Prepared
     from syncer.saved import SavedPlan
 
@@ -82,6 +83,18 @@ def diff(
 )
 @click.option("--continue", "continues", is_flag=True, help="Send the rest of the last canary's plan.")
 @click.option("--release", is_flag=True, help="Over the brakes, this once.")
+@click.option(
+    "--dbt-run-results",
+    "dbt_results",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Only if what dbt made of the source succeeded, with its tests; may be repeated (dbt run, dbt test).",
+)
+@click.option(
+    "--dbt-manifest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The manifest.json that goes with it; the one beside it when left out.",
+)
 @as_json
 @click.pass_obj
 def sync(
@@ -92,6 +105,8 @@ def sync(
     records_max: int | None,
     continues: bool,
     release: bool,
+    dbt_results: Sequence[Path],
+    dbt_manifest: Path | None,
     is_json: bool,
 ) -> None:
     """Run once: send what differs and remember what was accepted.
@@ -100,6 +115,7 @@ def sync(
     3: a brake holds.
     """
     from syncer import report, saved
+    from syncer.alerts.watch import after_runs
     from syncer.errors import UserError
     from syncer.run import Options
 
@@ -113,11 +129,14 @@ def sync(
             raise UserError("--continue sends all that is left of the canary's plan; leave --max out.")
         if plan and (strange := [one.name for one in chosen if one.name not in plan.syncs]):
             raise UserError(f"{plan_file} holds no plan of {', '.join(strange)}; it has {', '.join(plan.syncs)}.")
-        with open_engine(config) as engine:
+        with open_engine(config) as engine, after_runs(engine):
             stop_on_signals(engine.stop)
             if plan and not continues:
                 _refuse_used(plan, engine, plan_file)
-            prepared = engine.prepare_all(chosen, trigger="command")
+            failed = _failed_in_dbt(engine, chosen, dbt_results, dbt_manifest)
+            chosen = tuple(one for one in chosen if one.name not in failed)
+            trigger = "dbt" if dbt_results else "command"
+            prepared = engine.prepare_all(chosen, trigger=trigger)
             options = {
                 one.name: Options(
                     release=release,
@@ -126,12 +145,14 @@ def sync(
                     digest=plan.digest(one.name) if plan else None,
                     saved=plan.id if plan else None,
                     continues=continues,
+                    trigger=trigger,
                 )
                 for one in chosen
             }
             moved = _moved(plan, engine, prepared) if plan and not continues else {}
             # A run whose plan has moved refuses itself, and says so in the journal; the others then stay at home.
             found = _run_all(engine, [one for one in prepared if one.sync.name in moved] or prepared, options)
+            found += failed.values()
             if moved:
                 found = [{**one, "moved": moved[one["sync"]]} for one in found] + _stayed(moved, prepared)
     document = {"syncs": found}
@@ -169,6 +190,33 @@ def _run_all(engine: Engine, prepared: Sequence[Prepared], options: dict[str, Op
             for future in [pool.submit(several, group) for group in by_destination.values()]:
                 future.result()
     return [results[one.sync.name] for one in prepared]
+
+
+def _failed_in_dbt(
+    engine: Engine, syncs: Sequence[Sync], files: Sequence[Path], manifest: Path | None
+) -> dict[str, dict[str, Any]]:
+    """Results of the syncs that dbt's results do not allow, by name; the journal has them as failed runs.
+
+    Raises UserError when a file of dbt's cannot be read.
+    """
+    from syncer import dbt, documents
+    from syncer.errors import UserError
+
+    if not files:
+        if manifest:
+            raise UserError("--dbt-manifest goes with --dbt-run-results; name both.")
+        return {}
+    results = [dbt.run_results(dbt.read_json(file), str(file)) for file in files]
+    beside = manifest or files[0].with_name("manifest.json")
+    made = dbt.manifest(dbt.read_json(beside), str(beside))
+    failed = {}
+    for one in syncs:
+        try:
+            dbt.refuse_failed(one, results, made, engine.config.source.type)
+        except UserError as error:
+            engine.refused(one, error, "dbt")
+            failed[one.name] = documents.failed(one.name, str(error))
+    return failed
 
 
 def _sync_code(found: Sequence[dict[str, Any]]) -> int:
@@ -216,12 +264,13 @@ def undo(file: Path, run: int, is_dry: bool, release: bool, is_json: bool) -> No
     Exit codes are those of `sync`.
     """
     from syncer import documents, report
+    from syncer.alerts.watch import after_runs
     from syncer.run import Options
     from syncer.undo import Undoing, looked_at, undoable
 
     with sentences(is_json=is_json):
         config = load(file)
-        with open_engine(config) as engine:
+        with open_engine(config) as engine, after_runs(engine):
             stop_on_signals(engine.stop)
             chosen = config.choose([undoable(engine, run).sync])
             (prepared,) = engine.prepare_all(chosen, trigger=None if is_dry else "undo")
@@ -241,26 +290,13 @@ def undo(file: Path, run: int, is_dry: bool, release: bool, is_json: bool) -> No
     sys.exit(DONE if is_dry else _sync_code([found]))
 
 
-@cli.command()
-@click.pass_obj
-def serve(file: Path) -> None:
-    """The daemon: runs every sync by its schedule, and answers over HTTP."""
-    from syncer import service
-
-    with sentences():
-        config = load(file)
-        with open_engine(config) as engine:
-            stop_on_signals(engine.stop)
-            service.serve(engine)
-
-
 def _refuse_used(plan: SavedPlan, engine: Engine, file: Path | None) -> None:
     """Raises UserError when a saved plan was sent before, or is too old."""
     import time
 
     from syncer import documents
     from syncer.errors import UserError
-    from syncer.mapping import seconds_of
+    from syncer.spans import seconds_of
 
     if used := engine.control().use_of(plan.id):
         run, at = used

@@ -85,12 +85,20 @@ def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) ->
         problems[engine.config.setting_problem("state.control", wrong)] = None
     elif engine.config.state.control is not None:
         checked.append("the control store")
+    try:
+        if state := engine.states.check():
+            checked.append(state)
+    except UserError as error:
+        problems |= {engine.config.setting_problem(one.place, one.sentence): None for one in error.problems}
+    except SyncerError as error:
+        problems[Problem("state", str(error))] = None
     for sync in chosen:
         typed = sync
         try:
             engine.prepare(sync)
             typed = with_types(sync, engine.source.schema(sync))
             checked.append(f"{sync.name}: source columns")
+            problems |= dict.fromkeys(_check_polling(engine, sync))
         except UserError as error:
             problems |= dict.fromkeys(error.problems)
         except StateDamaged as error:
@@ -105,6 +113,21 @@ def _check_online(engine: Engine, chosen: Iterable[Sync], checked: list[str]) ->
         except SyncerError as error:
             problems[Problem(f"destinations.{sync.destination}", str(error))] = None
     return list(problems)
+
+
+def _check_polling(engine: Engine, sync: Sync) -> list[Problem]:
+    """A sync that waits for a change of its source, which can never be seen."""
+    from syncer.errors import Problem
+    from syncer.overview import schedule_of
+
+    plan = schedule_of(engine, sync)
+    untold = engine.source.untold(sync) if plan.when else None
+    if untold is None:
+        return []
+    sentence = (
+        f'{untold} With `when = "{plan.when}"` it would be read at every look; write `every` or `cron` for this sync.'
+    )
+    return [engine.problem(sync, Problem("query" if sync.query else "source", sentence))]
 
 
 @cli.command()

@@ -50,6 +50,15 @@ class Database(Protocol):
     def executemany(self, query: str, values: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each of these."""
 
+    def tables(self) -> list[str]:
+        """Every table of the store."""
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table."""
+
+    def go_on_after(self, table: str) -> None:
+        """Let the next row of a table have a number after those that it has; they came with their rows."""
+
 
 class Fence(Protocol):
     """What a holder of a sync shows at each write, so that one who lost it cannot write any more."""

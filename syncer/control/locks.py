@@ -10,6 +10,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+from syncer import folders
 from syncer.errors import StateDamaged, SyncBusy
 
 
@@ -37,8 +38,9 @@ class FileLocks:
         """
         folder = self._folder / folder_name(sync)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            folders.make(folder)
+            # Its first bytes are overwritten, so a link that somebody put there must not choose whose these are.
+            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StateDamaged(f"The state folder {folder} cannot be written: {error.strerror}.") from None
         try:

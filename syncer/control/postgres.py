@@ -56,6 +56,24 @@ class Postgres:
         with self._open.cursor() as cursor:
             cursor.executemany(translated(query), values)
 
+    def tables(self) -> list[str]:
+        """Every table of the store."""
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename"
+        return [name for (name,) in self.execute(query)]
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table."""
+        query = (
+            "SELECT column_name FROM information_schema.columns "
+            "WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position"
+        )
+        return [name for (name,) in self.execute(query, [table])]
+
+    def go_on_after(self, table: str) -> None:
+        """Let the next row of a table have a number after those that it has; they came with their rows."""
+        if self.execute("SELECT pg_get_serial_sequence(?, 'id')", [table]) != [(None,)]:
+            self.execute(f"SELECT setval(pg_get_serial_sequence(?, 'id'), (SELECT max(id) FROM \"{table}\"))", [table])
+
     @contextlib.contextmanager
     def writing(self, fence: Fence | None = None) -> Iterator[Postgres]:
         """A transaction that writes; no two of a store overlap."""

@@ -62,6 +62,27 @@ STEPS = (
     ALTER TABLE sync ADD COLUMN logged INTEGER NOT NULL DEFAULT 0;   -- the last note that the warehouse's log has
     ALTER TABLE sync ADD COLUMN logging TEXT;     -- an append to it that was begun: JSON of its id and its last note
     """,
+    """
+    -- What people and programs ask of the daemon: runs, pauses, words about held plans; and who asked for what, when.
+    CREATE TABLE request(id INTEGER PRIMARY KEY, sync TEXT NOT NULL, options TEXT NOT NULL, by TEXT NOT NULL,
+      at REAL NOT NULL, state TEXT NOT NULL, run_id INTEGER, error TEXT, ended REAL);
+    CREATE INDEX request_of_state ON request(state, sync, id);
+    CREATE TABLE answered(key TEXT PRIMARY KEY, body TEXT NOT NULL, answer TEXT NOT NULL, at REAL NOT NULL);
+    CREATE TABLE pause(sync TEXT PRIMARY KEY, by TEXT NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL);
+    CREATE TABLE refusal(sync_id INTEGER NOT NULL, digest TEXT NOT NULL, run_id INTEGER NOT NULL, by TEXT NOT NULL,
+      at REAL NOT NULL, reason TEXT NOT NULL, PRIMARY KEY(sync_id, digest));
+    CREATE TABLE act(id INTEGER PRIMARY KEY, at REAL NOT NULL, by TEXT NOT NULL, what TEXT NOT NULL,
+      sync TEXT NOT NULL, facts TEXT NOT NULL);
+    CREATE INDEX act_by_time ON act(at);
+    ALTER TABLE run ADD COLUMN is_partial INTEGER NOT NULL DEFAULT 0;   -- not the run that a schedule waits for
+    """,
+    """
+    -- Which troubles each alert has told about, and the messages that are still to be delivered.
+    CREATE TABLE told(alert TEXT NOT NULL, cause TEXT NOT NULL, since REAL NOT NULL, title TEXT NOT NULL,
+      members TEXT NOT NULL, PRIMARY KEY(alert, cause));
+    CREATE TABLE message(id TEXT PRIMARY KEY, alert TEXT NOT NULL, made REAL NOT NULL, body TEXT NOT NULL,
+      attempts INTEGER NOT NULL, next_at REAL NOT NULL);
+    """,
 )
 """Each step takes the schema from one version to the next, in the words of SQLite; the number of steps done is the
 format of a store."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import apsw
 
+from syncer import folders
 from syncer.control.connection import BUSY_SECONDS, NAME, Fence, Row
 from syncer.control.locks import FileLocks
 from syncer.control.schema import STEPS, refuse_newer, refuse_orphans
@@ -33,6 +34,17 @@ class SQLite:
     def executemany(self, query: str, values: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each of these."""
         self.db.executemany(query, values)
+
+    def tables(self) -> list[str]:
+        """Every table of the store."""
+        return [name for (name,) in self.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table."""
+        return [name for (name,) in self.execute("SELECT name FROM pragma_table_info(?)", [table])]
+
+    def go_on_after(self, table: str) -> None:
+        """Numbers always go on after the largest one."""
 
     @contextlib.contextmanager
     def writing(self, fence: Fence | None = None) -> Iterator[SQLite]:
@@ -80,7 +92,7 @@ def open_to_write(folder: Path) -> SQLite:
     Raises StateDamaged when the file is damaged, gone, of a newer version, or cannot be written.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders.make(folder)
     except OSError as error:
         raise StateDamaged(
             f"The state folder {folder} cannot be made: {error.strerror}. "

@@ -6,13 +6,14 @@ import contextlib
 import copy
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from syncer.control import sqlite
+from syncer.control import copying, sqlite
 from syncer.control.connection import Connection, Database, Where, number, row
 from syncer.control.noting import discard, drop_plans, has_weight, is_to_be_noted
 from syncer.control.schema import SYNC_ID
+from syncer.control.telling import Telling
 from syncer.control.values import (
     EMPTY,
     Code,
@@ -37,7 +38,7 @@ _RUN = (
 )
 
 
-class Control(Waiting):
+class Control(Waiting, Telling):
     """The store. `open` it in a process that writes, `look` in one that only reads. Thread-safe."""
 
     @classmethod
@@ -77,6 +78,16 @@ class Control(Waiting):
         from syncer.control import postgres
 
         return postgres.wrong(where)
+
+    def syncs(self) -> list[str]:
+        """The names of all syncs that the store knows of."""
+        with self._reading() as db:
+            return [name for (name,) in db.execute("SELECT name FROM sync ORDER BY name")]
+
+    def copy_to(self, other: Control, bases: Mapping[str, tuple[str | None, int]]) -> None:
+        """Everything but plans and their batches into a store that holds nothing, in one commit; see `copying`."""
+        with self._reading() as old, other._writing() as new:
+            copying.copy(old, new, bases)
 
     def close(self) -> None:
         """Close the connection."""
@@ -190,8 +201,10 @@ class Control(Waiting):
     def garbage(self, older_than_seconds: float) -> list[str]:
         """Files that nothing refers to any more since that long."""
         with self._reading() as db:
-            limit = time.time() - older_than_seconds
-            return [file for (file,) in db.execute("SELECT file FROM garbage WHERE since <= ? ORDER BY file", [limit])]
+            now = time.time()
+            # Garbage of the future was made while the clock was ahead; waiting for its time could take years.
+            query = "SELECT file FROM garbage WHERE since <= ? OR since > ? ORDER BY file"
+            return [file for (file,) in db.execute(query, [now - older_than_seconds, now])]
 
     def collected(self, files: Iterable[str]) -> None:
         """These garbage files are deleted."""
@@ -215,24 +228,36 @@ class Control(Waiting):
 
     # --- a run -----------------------------------------------------------------------------------------------
 
-    def begin_run(self, sync: str, identity: str, trigger: str = "command", undoes: int | None = None) -> int:
+    def begin_run(
+        self,
+        sync: str,
+        identity: str,
+        trigger: str = "command",
+        undoes: int | None = None,
+        *,
+        by: str | None = None,
+        is_partial: bool = False,
+        kept: int = RUNS_KEPT,
+    ) -> int:
         """Write the run into the journal before it does anything; returns its number. The oldest runs make room.
 
-        `undoes` is the run whose changes this one takes back.
+        `undoes` is the run whose changes this one takes back, `by` is who asked for it, `is_partial` whether a
+        schedule does not take it for its own, and `kept` how many runs of the sync stay.
         """
-        facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes})
+        facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes}) | ({"by": by} if by else {})
         with self._writing() as db:
             db.execute("INSERT INTO sync(name, identity) VALUES (?, ?) ON CONFLICT(name) DO NOTHING", (sync, identity))
             sync_id = _sync_id(db, sync)
             run_id = number(
                 db,
-                "INSERT INTO run(sync_id, started, result, facts) VALUES (?, ?, 'running', ?) RETURNING id",
-                (sync_id, time.time(), json.dumps(facts)),
+                "INSERT INTO run(sync_id, started, result, facts, is_partial) VALUES (?, ?, 'running', ?, ?) "
+                "RETURNING id",
+                (sync_id, self._clock(), json.dumps(facts), int(is_partial)),
             )
             db.execute(
                 "DELETE FROM run WHERE sync_id = ?1 AND id <= "
                 "(SELECT id FROM run WHERE sync_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                (sync_id, RUNS_KEPT),
+                (sync_id, kept),
             )
             return run_id
 
@@ -363,7 +388,7 @@ class Control(Waiting):
                 "UPDATE run SET finished = ?, result = ?, planned = ?, accepted = ?, rejected = ?, deferred = ?, "
                 "unsent = ?, requests = ?, error = ?, facts = ? WHERE id = ?",
                 (
-                    time.time(),
+                    self._clock(),
                     result,
                     counts["planned"],
                     counts["accepted"],
@@ -386,7 +411,7 @@ class Control(Waiting):
                     (json.dumps(list(versions)), run_id),
                 )
 
-    def recover(self, sync: str, error: str = KILLED) -> None:
+    def recover(self, sync: str, error: str = KILLED, facts: Mapping[str, Any] | None = None) -> None:
         """Close what a killed process left open. Idempotent; the caller holds the sync's lock.
 
         Batches in flight stay without codes: their records are in doubt. The run is told in the journal with
@@ -402,24 +427,27 @@ class Control(Waiting):
                             counts[code] += codes.count(code)
                 db.execute(
                     "UPDATE run SET finished = ?, result = 'failed', planned = ?, accepted = ?, rejected = ?, "
-                    "deferred = ?, unsent = ?, error = ? WHERE id = ?",
+                    "deferred = ?, unsent = ?, error = ?, facts = coalesce(?, facts) WHERE id = ?",
                     (
-                        time.time(),
+                        self._clock(),
                         planned,
                         counts[Code.ACCEPTED],
                         counts[Code.REJECTED],
                         counts[Code.DEFERRED] + counts[Code.UNKNOWN],
                         planned - sum(counts),
                         error,
+                        None if facts is None else json.dumps(facts),
                         run_id,
                     ),
                 )
             for (plan_id,) in db.execute(f"SELECT id FROM plan WHERE state = 'open' AND sync_id = {SYNC_ID}", [sync]):
                 _close_plan(db, plan_id)
 
-    def runs(self, sync: str, limit: int = 1) -> list[Run]:
-        """The newest runs of a sync, newest first."""
-        return self._runs("WHERE sync.name = ? ORDER BY run.id DESC LIMIT ?", [sync, limit])
+    def runs(self, sync: str, limit: int = 1, before: int | None = None) -> list[Run]:
+        """The newest runs of a sync, or those before a run, newest first."""
+        older = "" if before is None else "AND run.id < ? "
+        values: list[Any] = [sync, *([] if before is None else [before]), limit]
+        return self._runs(f"WHERE sync.name = ? {older}ORDER BY run.id DESC LIMIT ?", values)
 
     def run(self, run_id: int) -> Run | None:
         """One run; None when the journal has none of this number."""
@@ -429,6 +457,18 @@ class Control(Waiting):
         with self._reading() as db:
             found = db.execute(f"SELECT {_RUN} FROM run JOIN sync ON sync.id = run.sync_id {which}", values)
             return [Run(*[*one[:-2], json.loads(one[-2]), json.loads(one[-1])]) for one in found]
+
+    def plan_of_run(self, run_id: int) -> PlanFile | None:
+        """The plan file of a run with what became of its records, as long as it is there."""
+        with self._reading() as db:
+            found = row(db, "SELECT id, file, rows FROM plan WHERE run_id = ? AND sendable > 0", [run_id])
+            if found is None:
+                return None
+            plan_id, file, total = found
+            codes = bytearray([Code.UNSENT]) * total
+            for lo, hi, known in _batches(db, plan_id):
+                codes[lo:hi] = known
+            return PlanFile(plan_id, file, bytes(codes))
 
 
 def _sync_id(db: Database, sync: str) -> int:

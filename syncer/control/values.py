@@ -90,6 +90,65 @@ class Approval:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Somebody's word that a held plan is not to pass."""
+
+    sync: str
+    run: int
+    digest: str
+    by: str
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run that somebody asked the daemon for. State is queued, running, done, held, failed or refused."""
+
+    id: int
+    sync: str
+    options: dict[str, Any]
+    by: str
+    at: float
+    state: str
+    run: int | None
+    error: str | None
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A sync that the daemon leaves alone until somebody resumes it."""
+
+    sync: str
+    by: str
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What somebody did: asked for a run, paused, approved. `facts` say the rest, without any value of a record."""
+
+    id: int
+    at: float
+    by: str
+    what: str
+    sync: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """When a sync began last, and when a run of it was last done; seconds since 1970."""
+
+    started: float
+    done: float | None
+    is_open: bool = False
+    """It has not ended yet; when nobody holds the sync, it ended with its process."""
+
+
 @dataclass(slots=True)
 class Settled:
     """The outcomes of one batch, ready to be remembered."""

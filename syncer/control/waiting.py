@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+from syncer.control.asking import Asking, held_plan
 from syncer.control.connection import Connection, Database, number, row
-from syncer.control.noting import Noting
 from syncer.control.schema import SYNC_ID
 from syncer.control.values import Approval, Parked
 
@@ -18,7 +19,7 @@ _ATTEMPTS = "(CASE WHEN parked.payload = excluded.payload THEN parked.attempts E
 """How often a record was refused before with the values with which it is refused now."""
 
 
-class Waiting(Noting):
+class Waiting(Asking):
     """The part of the store about what waits, by a clock that may be another one than the machine's."""
 
     def __init__(
@@ -31,6 +32,10 @@ class Waiting(Noting):
         self._retry_seconds = tuple(retry_seconds)
         self._clock = clock
 
+    def retry_after(self, retry_seconds: Sequence[float]) -> None:
+        """Try parked records again after these delays from now on."""
+        self._retry_seconds = tuple(retry_seconds)
+
     # --- approvals ---------------------------------------------------------------------------------------------
 
     def approve(self, run_id: int, by: str) -> Approval | None:
@@ -39,13 +44,7 @@ class Waiting(Noting):
         Only the newest run of a sync can be approved: an older plan is not what would be sent.
         """
         with self._writing() as db:
-            found = row(
-                db,
-                "SELECT run.sync_id, sync.name, digest FROM run JOIN sync ON sync.id = run.sync_id "
-                "WHERE run.id = ? AND result = 'held' AND digest IS NOT NULL "
-                "AND run.id = (SELECT max(id) FROM run AS other WHERE other.sync_id = run.sync_id)",
-                [run_id],
-            )
+            found = held_plan(db, run_id)
             if found is None:
                 return None
             sync_id, name, digest = found
@@ -55,7 +54,11 @@ class Waiting(Noting):
                 "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?) RETURNING id",
                 (sync_id, run_id, digest, by, at),
             )
-            return Approval(approval_id, name, run_id, digest, by, at)
+            approval = Approval(approval_id, name, run_id, digest, by, at)
+            # The last word counts.
+            db.execute("DELETE FROM refusal WHERE sync_id = ? AND digest = ?", (sync_id, digest))
+            self._note_act(db, by, "approve", name, {"run": str(run_id), "plan": digest}, at)
+            return approval
 
     def approval(self, sync: str, digest: str, max_age_seconds: float) -> Approval | None:
         """The unused approval of this very plan, if it is not too old."""
@@ -76,15 +79,22 @@ class Waiting(Noting):
 
     # --- parked records ----------------------------------------------------------------------------------------
 
-    def parked(self, sync: str) -> list[Parked]:
-        """All parked records of a sync, sorted by key."""
+    def parked(self, sync: str, offset: int = 0, limit: int | None = None) -> list[Parked]:
+        """The parked records of a sync, sorted by key: all of them, or so many from the `offset`th on."""
+        some = "" if limit is None else " LIMIT ? OFFSET ?"
+        values: list[Any] = [sync, *([] if limit is None else [limit, offset])]
         with self._reading() as db:
             found = db.execute(
                 "SELECT key, payload, attempts, first_at, last_at, next_at, code, message FROM parked "
-                f"WHERE sync_id = {SYNC_ID} ORDER BY key",
-                [sync],
+                f"WHERE sync_id = {SYNC_ID} ORDER BY key{some}",
+                values,
             )
             return [Parked(*one) for one in found]
+
+    def parked_count(self, sync: str) -> int:
+        """How many records of a sync are parked."""
+        with self._reading() as db:
+            return number(db, f"SELECT count(*) FROM parked WHERE sync_id = {SYNC_ID}", [sync])
 
     def unpark(self, sync: str, keys: Sequence[str]) -> None:
         """Forget these rejections: the records have nothing to send any more."""

@@ -77,6 +77,9 @@ class Place(Protocol):
     def night(self, path: Path) -> None:
         """The file holds the tables of another night."""
 
+    def end(self) -> str:
+        """A paragraph on what happened in this place; may be empty."""
+
 
 class InFile:
     """The tables are read where they were computed."""
@@ -90,6 +93,10 @@ class InFile:
 
     def night(self, path: Path) -> None:
         """Nothing: the tables are where they belong."""
+
+    def end(self) -> str:
+        """Nothing that a person does not see in the folder."""
+        return ""
 
 
 class _CommandFailedError(Exception):
@@ -217,6 +224,8 @@ class _Teller:
             f"The {users.gone} users who are gone keep their last scores, "
             'because the mappings say removed = "keep".'
         )
+        if particular := self.place.end():
+            self.say(particular)
         self.headline("Where to look next")
         looks = [
             (("sandbox",), "the services' records in a browser, as this demo left them"),

@@ -24,6 +24,7 @@ from syncer.canonical import Canon
 from syncer.compare import calculator, slots_of, temporary_folder
 from syncer.control import Control, PlanFile, Standing
 from syncer.destination import Limits
+from syncer.errors import StateDamaged
 from syncer.inbigquery import statement
 from syncer.inbigquery.narrowing import Narrowing, source_rows
 from syncer.inbigquery.statement import Comparison, Stored
@@ -194,6 +195,27 @@ class BigQueryState(State):
             gone = self._number(connection, "SELECT count(*) FROM overlay WHERE _gone")
             self._take_in(control, inputs, slots, matches, connection, _OVERLAY, arrived - gone)
 
+    def whole(
+        self, connection: duckdb.DuckDBPyConnection, slots: Sequence[Slot], matches: int
+    ) -> tuple[str | None, int]:
+        """See `State.whole`: the records are the first load of a log."""
+        query = "SELECT * EXCLUDE (_rid, _foreign) REPLACE ((_doubt | _foreign) AS _doubt), FALSE AS _gone FROM state"
+        version = self._logged(Stored(Version(), matches, frozenset(), frozenset(), ""), slots, connection, query)
+        return version.text, sum(rows for _, rows in version.marks)
+
+    def leave(self) -> None:
+        """See `State.leave`."""
+        for table in self._dataset.tables(self._prefix):
+            self._dataset.drop(table)
+
+    def refuse_elsewhere(self, standing: Standing) -> None:
+        """See `State.refuse_elsewhere`."""
+        if standing.base_file and not standing.base_file.startswith("{"):
+            raise StateDamaged(
+                f"The values of {self.sync} lie on the disk, and `state.type` says bigquery. Write "
+                '[state] type = "local" as it was, or move them with `syncer state move`.'
+            )
+
     def forget_keys(self, control: Control, keys: Sequence[str], connection: duckdb.DuckDBPyConnection) -> int:
         """See `State.forget_keys`: the log says of each key that there is no such record."""
         standing = control.standing(self.sync)
@@ -238,6 +260,16 @@ class BigQueryState(State):
         """Append rows to the log, perhaps fold, and commit. `more` is by how many records the state grows."""
         standing = inputs.standing
         stored = self._stored(standing, matches)
+        version = self._logged(stored, slots, connection, query)
+        if version.is_to_be_folded:
+            values = frozenset(statement.column(slot.number, slot.sql_type) for slot in slots)
+            version = self._folded(replace(stored, version=version, in_log=values | stored.in_log))
+        control.fold(standing.sync_id or 0, version.text, max(standing.base_rows + more, 0), standing.base_file)
+
+    def _logged(
+        self, stored: Stored, slots: Sequence[Slot], connection: duckdb.DuckDBPyConnection, query: str
+    ) -> Version:
+        """Append a query's rows to the log, and what the state is with them. Until it is committed, nobody knows it."""
         version, mark = stored.version, new_mark()
         log = version.log or f"{self._prefix}log_{mark:x}"
         columns = {name: _DUCKDB[kind] for name, kind in stored.fixed} | {"_gone": "BOOLEAN", "_mark": "BIGINT"}
@@ -257,11 +289,7 @@ class BigQueryState(State):
         ]
         text = f"SELECT {', '.join(selected)} FROM ({query}) ORDER BY key"
         rows = self._dataset.append(text, connection, log, f"{self._prefix}{mark:x}", columns)
-        version = version.logged(log, mark, rows)
-        if version.is_to_be_folded:
-            grown = replace(stored, version=version, in_log=frozenset(values) | stored.in_log)
-            version = self._folded(grown)
-        control.fold(standing.sync_id or 0, version.text, max(standing.base_rows + more, 0), standing.base_file)
+        return version.logged(log, mark, rows)
 
     def _folded(self, stored: Stored) -> Version:
         """A new base table of the state as of now. Until it is committed, nobody knows it."""
@@ -272,6 +300,7 @@ class BigQueryState(State):
     # --- names -----------------------------------------------------------------------------------------------------
 
     def _stored(self, standing: Standing, matches: int | None = None) -> Stored:
+        self.refuse_elsewhere(standing)
         version = Version.of(standing.base_file)
 
         def values(table: str | None) -> frozenset[str]:

@@ -301,7 +301,7 @@ class Comparison:
         version = self.canon.sync.version
         if version:
             of = values.text(self.columns[version])
-            distinct = f"SELECT DISTINCT {of} FROM source WHERE {of} IS NOT NULL LIMIT {VERSIONS_MAX}"
+            distinct = f"SELECT DISTINCT {of} FROM source WHERE {of} IS NOT NULL ORDER BY 1 LIMIT {VERSIONS_MAX}"
             counted.append(("_versions", f"ARRAY_TO_STRING(ARRAY({distinct}), CHR({SEPARATOR}))"))
         return counted
 

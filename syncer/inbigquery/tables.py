@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
+import requests
 from google.api_core import exceptions as api
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
@@ -111,24 +112,40 @@ class Dataset:
         with self._lock:
             if self._is_ready:
                 return
-            location = self.source.settings.location
             with self._client() as client:
-                try:
-                    found = client.get_dataset(self.name, retry=self._patience.retry, timeout=self._timeout)
-                except api.NotFound:
+                found = self._found(client)
+                if found is None:
                     made = bigquery.Dataset(self.name)
-                    made.location = location
+                    made.location = self.source.settings.location
                     made.description = "What each destination of Syncer accepted last. Written by Syncer alone."
                     found = client.create_dataset(
                         made, exists_ok=True, retry=self._patience.retry, timeout=self._timeout
                     )
-                if found.location and found.location.lower() != location.lower():
-                    sentence = (
-                        f"The dataset {self.name} lies in {found.location}, and the source in {location}: no query can "
-                        "read both. Write the name of another dataset, which Syncer makes where the source is."
-                    )
-                    raise UserError([Problem("state.dataset", sentence)])
+                self._refuse_elsewhere(found)
             self._is_ready = True
+
+    def check(self) -> None:
+        """Look whether the dataset is where it has to be, if it is there. Changes nothing. Raises UserError and
+        ServiceUnavailable."""
+        with self._client() as client:
+            found = self._found(client)
+        if found is not None:
+            self._refuse_elsewhere(found)
+
+    def _found(self, client: bigquery.Client) -> bigquery.Dataset | None:
+        try:
+            return client.get_dataset(self.name, retry=self._patience.retry, timeout=self._timeout)
+        except api.NotFound:
+            return None
+
+    def _refuse_elsewhere(self, found: bigquery.Dataset) -> None:
+        location = self.source.settings.location
+        if found.location and found.location.lower() != location.lower():
+            sentence = (
+                f"The dataset {self.name} lies in {found.location}, and the source in {location}: no query can read "
+                "both. Write the name of another dataset, which Syncer makes where the source is."
+            )
+            raise UserError([Problem("state.dataset", sentence)])
 
     # --- rows --------------------------------------------------------------------------------------------------
 
@@ -230,20 +247,28 @@ class Dataset:
     def _begun(
         self, client: bigquery.Client, job_id: str, file: Path, table: str, config: bigquery.LoadJobConfig
     ) -> bigquery.LoadJob:
-        with file.open("rb") as rows:
+        """The job of this id; an answer that gets lost is asked for again, and then the job may be there already."""
+        tries = 0
+        while True:
+            tries += 1
             try:
-                return client.load_table_from_file(
-                    rows,
-                    f"{self.name}.{table}",
-                    size=file.stat().st_size,
-                    num_retries=0,
-                    job_id=job_id,
-                    job_config=config,
-                    timeout=self._timeout,
-                )
+                with file.open("rb") as rows:
+                    return client.load_table_from_file(
+                        rows,
+                        f"{self.name}.{table}",
+                        size=file.stat().st_size,
+                        num_retries=0,
+                        job_id=job_id,
+                        job_config=config,
+                        timeout=self._timeout,
+                    )
             except api.Conflict:
                 job: bigquery.LoadJob = known_job(client, job_id, self._patience, self._timeout)
                 return job
+            except (api.ServerError, api.TooManyRequests, requests.ConnectionError, requests.Timeout):
+                if tries >= self._patience.job_attempts:
+                    raise
+            time.sleep(self._patience.pause(tries))
 
     # --- the way there -----------------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ def markdown(document: Document) -> str:
             f"**held** by {held}" if held else "passes",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    if spent := words.expense(words.together(syncs)):
+        lines += ["", f"Read: {spent}."]
     for one in syncs:
         lines += _details(one)
     return "\n".join(lines)

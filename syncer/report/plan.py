@@ -80,6 +80,8 @@ def _one(sync: Document, console: Console, limit: int) -> None:
         command = f"undo {sync['undoes']}" if sync.get("undoes") else f"sync {words.printable(sync['sync'])}"
         console.print(Text(f"    syncer {command} --release", "bold"))
     console.print(_counts(sync))
+    if spent := words.expense(sync):
+        console.print(Text(f"  read: {spent}", "dim"))
 
 
 def _heading(sync: Document) -> Text:
@@ -249,12 +251,16 @@ def _total(syncs: Sequence[Document]) -> Text:
     counts = [_told(sync) for sync in compared]
     sums = {kind: sum(one.get(kind, 0) for one in counts) for kind in COUNTS}
     over = words.counted(len(syncs), "sync")
+    spent = words.expense(words.together(compared))
+    read = Text(f" Read: {spent}." if spent else "", "dim")
     if not any(sums[kind] for kind in PLANNED) and len(compared) == len(syncs):
         rows = words.counted(sum(sync["rows"] for sync in compared), "row")
-        return Text(f"No changes. {rows} of {over} were compared with what the destinations last accepted.", "bold")
+        nothing = f"No changes. {rows} of {over} were compared with what the destinations last accepted."
+        return Text.assemble((nothing, "bold"), read)
     parts = ", ".join(_parts({**sums, "unchanged": 0})) or "no changes"
     requests = words.counted(sum(sync["requests"] for sync in compared), "request")
     text = Text.assemble((f"Plan of {over}: {parts} · {requests}.", "bold"))
+    text.append_text(read)
     held = sum(bool(sync.get("holds")) for sync in compared)
     if held:
         text.append(f" {held} held.", "bold red")

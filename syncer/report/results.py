@@ -86,11 +86,34 @@ def status(document: Document, console: Console, *, now: datetime.datetime | Non
             Text(words.number(one["known"])),
             _amount(one["parked"], "rejected"),
             Text(words.distance(one.get("source_modified"), now) or "unknown"),
-            Text(words.distance(one.get("next_run"), now) or "by hand"),
+            Text(_next_run(one, now)),
         )
     console.print(table)
+    _spent({one["sync"]: one.get("last_run") or {} for one in syncs}, console)
     for one in syncs:
         _standing(one, console)
+
+
+def _spent(runs: Mapping[str, Document], console: Console) -> None:
+    """What the last run of each sync read, where the source is one that tells; a file costs nothing."""
+    told = {name: spent for name, run in runs.items() if (spent := words.expense(run))}
+    if not told:
+        return
+    console.print()
+    table = _table("sync", "the last run read")
+    for name, spent in told.items():
+        table.add_row(_name(name), Text(spent))
+    if len(told) > 1:
+        table.add_section()
+        table.add_row(Text("together"), Text(words.expense(words.together(list(runs.values())))))
+    console.print(table)
+
+
+def _next_run(one: Document, now: datetime.datetime) -> str:
+    """When the daemon runs it; a sync that waits for others has no time of its own."""
+    if one.get("paused"):
+        return "paused"
+    return words.distance(one.get("next_run"), now) or words.printable(one.get("schedule") or "by hand")
 
 
 def _standing(one: Document, console: Console) -> None:
@@ -102,6 +125,13 @@ def _standing(one: Document, console: Console) -> None:
     if last.get("released"):
         brakes = ", ".join(words.printable(str(name)) for name in last["released"])
         lines.append((Text("released", "yellow"), f"The last run went over {brakes}, because somebody said so."))
+    if pause := one.get("paused"):
+        why = f" ({words.printable(pause['reason'])})" if pause.get("reason") else ""
+        sentence = f"By {words.printable(pause['by'])}{why}; syncer resume {words.printable(one['sync'])} ends it."
+        lines.append((Text("paused", "yellow"), sentence))
+    if refused := one.get("refused"):
+        sentence = f"By {words.printable(refused['by'])}: {words.printable(refused['reason'])}"
+        lines.append((Text("plan refused", "yellow"), words.sentence(sentence)))
     if not lines:
         return
     console.print()

@@ -11,6 +11,7 @@ import datetime
 import json
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -81,6 +82,40 @@ def number(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 request`, `5,012 requests`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def size(count: int) -> str:
+    """Bytes in the units of a bill: `950 B`, `21.0 MB`, `1.5 TB`."""
+    amount, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{count} B" if unit == "B" else f"{amount:,.1f} {unit}"
+
+
+def expense(document: Mapping[str, Any]) -> str:
+    """What reading a source came to: `21.0 MB, 0.12 USD`; empty where the warehouse says nothing."""
+    parts = []
+    if document.get("bytes_read") is not None:
+        parts.append(size(document["bytes_read"]))
+    price, currency = document.get("price"), printable(str(document.get("currency") or ""))
+    if price is not None and price > 0:
+        parts.append(f"{price:,.2f} {currency}" if price >= 0.01 else f"less than 0.01 {currency}")
+    elif price is not None:
+        parts.append("no query billed")
+    return ", ".join(parts)
+
+
+def together(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of several, for `expense`; all of them are of one source, which has one currency."""
+    priced = [one for one in documents if one.get("price") is not None]
+    sizes = [one["bytes_read"] for one in documents if one.get("bytes_read") is not None]
+    return {
+        "bytes_read": sum(sizes) if sizes else None,
+        "price": sum(one["price"] for one in priced) if priced else None,
+        "currency": priced[0].get("currency") if priced else None,
+    }
 
 
 def moment(given: str | None) -> datetime.datetime | None:

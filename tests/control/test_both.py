@@ -17,7 +17,7 @@ from syncer.config_file import LocalState
 from syncer.control import Control, HistoryPart, Settled, answers_text, noting, store
 
 SYNC, OTHER = "memory.people", "memory.others"
-OPENING = {"open", "look", "wrong", "close", "exclusively", "confirm", "holder", "scrub"}
+OPENING = {"open", "look", "wrong", "close", "exclusively", "confirm", "holder", "scrub", "copy_to", "retry_after"}
 """What is about the store as a whole; other tests are about that."""
 
 
@@ -112,6 +112,8 @@ def story(control: Noticing, seed: int) -> None:
         control.referenced(sync)
         control.collected(control.garbage(0.0)[:1])
         control.run(run)
+        control.plan_of_run(run)
+        ask(control, chance, sync, run, number)
     for sync in (SYNC, OTHER, "nobody"):
         control.recover(sync)
         control.runs(sync, 100)
@@ -119,6 +121,34 @@ def story(control: Noticing, seed: int) -> None:
         control.unnoted(sync)
         control.forget(sync)
         control.standing(sync)
+    control.syncs()
+    control.prune_asked(5.0)
+    control.acts(100)
+
+
+def ask(control: Noticing, chance: random.Random, sync: str, run: int, number: int) -> None:
+    """What people and programs ask of the daemon meanwhile."""
+    options = {"only": [f"k{chance.randrange(2)}"]}
+    control.ask(sync, "Ada", options, (f"key-{number}", "body"))
+    control.ask(sync, "Bo", options)
+    control.answered(f"key-{number}", "body")
+    control.ask_in_vain(sync, "Ada", options, "it is not there")
+    control.waiting()
+    if (taken := control.take_request(sync)) and chance.random() < 0.8:
+        control.end_request(taken.id, "done", run, None)
+        control.request(taken.id)
+    control.pause(sync, "Ada", "a holiday")
+    control.pauses()
+    control.resume(sync, "Bo")
+    control.note_act("Ada", "looks", sync, {"run": run})
+    control.acts(5)
+    control.latest()
+    control.parked_count(sync)
+    held = control.begin_run(sync, "{}", "request", None)
+    counts = {"planned": 1, "accepted": 0, "rejected": 0, "deferred": 0, "unsent": 1}
+    control.finish_run(held, result="held", counts=counts, digest=f"held-{number}")
+    control.refuse(held, "Ada", "not tonight")
+    control.refusal(sync, f"held-{number}")
 
 
 @pytest.mark.parametrize("seed", [0, 1])

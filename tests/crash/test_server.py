@@ -42,7 +42,7 @@ class Place:
         """A run whose first batch is applied, and not answered."""
         self.standin.held_back = threading.Event()
         process = self.mine.start("sync")
-        until(lambda: self.standin.applied or not process.is_running, "a batch is applied")
+        until(lambda: self.standin.applied or not process.is_running, "a batch is applied", seconds=90)
         assert process.is_running, process.err
         return process
 

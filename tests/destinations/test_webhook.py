@@ -20,12 +20,13 @@ from pydantic import ValidationError
 
 import destinations
 from destinations.standins.server import HTML, Answer, Server
-from destinations.webhook import Webhook, WebhookSettings, signature
+from destinations.webhook import Webhook, WebhookSettings
 from syncer import config
 from syncer.change import Change, Kind, Outcome, Value
 from syncer.destination import Pace
 from syncer.errors import DestinationUnusable, UserError
 from syncer.mapping import Brakes, Field, Sync
+from syncer.signing import signature
 from syncer.transport import AGAIN, Gate, Transport
 from tests.standins.webhook import REFUSED, WebhookStandIn
 
@@ -200,7 +201,7 @@ def test_a_batch_is_signed(receiver: WebhookStandIn, destination: Webhook) -> No
     timestamp = request.headers["syncer-timestamp"]
 
     assert abs(int(timestamp) - time.time()) < 60
-    assert "sha256=" + signature(receiver.secret, timestamp, request.body) == request.headers["syncer-signature"]
+    assert signature(receiver.secret, timestamp, request.body) == request.headers["syncer-signature"]
     assert hashlib.sha256(request.body).hexdigest() == request.headers["syncer-batch"]
     assert receiver.token == request.headers["x-api-key"]
 
@@ -208,7 +209,7 @@ def test_a_batch_is_signed(receiver: WebhookStandIn, destination: Webhook) -> No
 def test_the_signature_is_what_openssl_makes_of_it() -> None:
     """The signature of a known text is the one that `openssl dgst -sha256 -hmac` prints."""
 
-    assert "58963170be8a3c82452992e6b0aaed14a44b2614cc705163285b6dc58d92ea28" == signature(
+    assert "sha256=58963170be8a3c82452992e6b0aaed14a44b2614cc705163285b6dc58d92ea28" == signature(
         SECRET, "1772346600", b'{"changes":[]}'
     )
 
@@ -612,7 +613,7 @@ def test_documented_receiver_takes_nothing_else(
     body = b'{"changes":[]}'
     timestamp = str(int(time.time()) - age_seconds)
     connection = http.client.HTTPConnection(documented_receiver.removeprefix("http://"), timeout=5)
-    headers = {"Syncer-Timestamp": timestamp, "Syncer-Signature": "sha256=" + signature(secret, timestamp, body)}
+    headers = {"Syncer-Timestamp": timestamp, "Syncer-Signature": signature(secret, timestamp, body)}
     connection.request("POST", "/", body + changed, headers)
     found = connection.getresponse().status
     connection.close()

@@ -54,6 +54,7 @@ class Waiting:
 
     payload: tuple[Any, ...]
     attempts: int
+    at: float
     next_at: float | None
 
 
@@ -101,7 +102,8 @@ class Oracle:
         waiting = self.parked.get(one.change.key)
         if waiting is None or waiting.payload != one.payload:
             return False
-        return waiting.next_at is None or waiting.next_at > now
+        # A refusal of the future is the work of a clock that was ahead, and waits for nothing.
+        return waiting.next_at is None or (waiting.next_at > now and waiting.at <= now)
 
     def _changed(self, key: str, row: Row, fields: Sequence[Field]) -> list[Expected]:
         known = self.known.get(key)
@@ -173,7 +175,7 @@ class Oracle:
         before = self.parked.get(one.change.key)
         attempts = before.attempts + 1 if before is not None and before.payload == one.payload else 1
         next_at = now + DELAYS[attempts - 1] if attempts <= len(DELAYS) else None
-        self.parked[one.change.key] = Waiting(one.payload, attempts, next_at)
+        self.parked[one.change.key] = Waiting(one.payload, attempts, now, next_at)
 
     def retry(self) -> None:
         """Somebody asks for all parked records to be tried again."""

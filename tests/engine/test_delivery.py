@@ -22,7 +22,6 @@ from destinations.standins.server import Answer, Request, Server
 from syncer import delivery
 from syncer.change import Change, Job, Outcome, accepted, deferred, rejected
 from syncer.config import load
-from syncer.control import store
 from syncer.delivery import REJECTED_AFTER, cut
 from syncer.destination import Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping, UserError
@@ -521,12 +520,11 @@ def test_runs_that_change_nothing_leave_nothing_behind(stage: Stage) -> None:
     assert files <= named
 
 
-def test_the_journal_keeps_the_newest_runs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_keeps_the_newest_runs(stage: Stage) -> None:
     """The oldest runs make room, of this sync alone."""
-    monkeypatch.setattr(store, "RUNS_KEPT", 3)
     control = stage.engine.control()
     control.begin_run("another.sync", "{}")
-    numbers = [stage.run().run for _ in range(5)]
+    numbers = [control.begin_run("memory.people", "{}", kept=3) for _ in range(5)]
 
     assert numbers[:1:-1] == [run.id for run in control.runs("memory.people", 100)]
     assert 1 == len(control.runs("another.sync", 100))

@@ -63,6 +63,7 @@ class Night:
     mishap: tuple[Mishap, str] | None
     """Something that ends the run, and the key at which it does."""
     hours: float
+    """Since the night before; a clock that is set right, or wrong, jumps, also backwards."""
     is_released: bool
 
 
@@ -92,7 +93,7 @@ NIGHTS = st.builds(
     grace=seldom(st.integers(1, 3)),
     decisions=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(DECISIONS)),
     mishap=seldom(st.tuples(st.sampled_from(MISHAPS), st.sampled_from(KEYS))),
-    hours=st.sampled_from((0.0, 0.5, 2.0, 30.0)),
+    hours=st.sampled_from((0.0, 0.5, 2.0, 30.0, -2.0, 24.0 * 900, -24.0 * 900)),
     is_released=st.booleans(),
 )
 
@@ -277,7 +278,9 @@ def _is_broken_off(left: list[Expected], expected: list[Expected], night: Night)
 QUICK = settings(
     max_examples=12, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
-SOAK = settings(QUICK, max_examples=int(os.environ.get("SYNCER_SOAK_EXAMPLES", "2000")), derandomize=False)
+SHARDS = 20
+SOAK = settings(QUICK, max_examples=int(os.environ.get("SYNCER_SOAK_EXAMPLES", "10000")) // SHARDS, derandomize=False)
+"""All together ten thousand histories, in parts that can be lived side by side."""
 
 
 @QUICK
@@ -296,8 +299,13 @@ def test_one_mapping_through_many_nights(nights: list[Night], fields: tuple[Fiel
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-@SOAK
-@given(st.lists(NIGHTS, min_size=4, max_size=25))
-def test_long_histories(nights: list[Night]) -> None:
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_long_histories(shard: int) -> None:
     """The same as above, longer and more often, with other histories each time."""
-    live_through(nights)
+
+    @SOAK
+    @given(st.lists(NIGHTS, min_size=4, max_size=25))
+    def lived(nights: list[Night]) -> None:
+        live_through(nights)
+
+    lived()

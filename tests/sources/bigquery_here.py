@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pyarrow as pa
@@ -63,3 +64,7 @@ def users(count: int) -> pa.Table:
             "note": pa.array(["never read"] * count, pa.string()),
         }
     )
+
+
+def reading_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("bigquery-")]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime
 import gc
-import json
 import random
 import threading
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,33 +14,15 @@ import grpc
 import pyarrow as pa
 import pytest
 import structlog
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from destinations.standins.server import Answer, Server
 from syncer.errors import ServiceUnavailable, UserError
 from syncer.mapping import Brakes, Field, Sync
 from syncer.source import Reading
 from syncer.sources.bigquery import BigQuery, Patience
-from tests.sources.bigquery_here import PATIENCE, BigQueryHere, settings, users
-from tests.standins.bigquery import MIB, BigQueryStandIn, error
+from tests.sources.bigquery_here import BigQueryHere, reading_threads, users
+from tests.standins.bigquery import MIB, error
 from tests.standins.bigquery.catalog import Stored
-from tests.standins.bigquery.storage import Fault, Storage
-
-
-@pytest.fixture
-def here() -> Iterator[BigQueryHere]:
-    rest = BigQueryStandIn()
-    with Storage(rest.warehouse) as storage, Server({"": rest}):
-        yield BigQueryHere(rest, storage)
-    rest.warehouse.close()
-    left = reading_threads()
-
-    assert [] == left
-
-
-def reading_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("bigquery-")]
+from tests.standins.bigquery.storage import Fault
 
 
 def sync(source: str | None = "activation.users", **options: Any) -> Sync:
@@ -90,7 +70,7 @@ class TestTables:
         assert users(1000).select(["user_id", "score"]).to_pylist() == rows.to_pylist()
         assert {} == here.rest.jobs
         assert ["user_id", "score"] == list(here.storage.sessions[0].read_session.read_options.selected_fields)
-        assert None is reading.price
+        assert (0.0, "USD") == (reading.price, reading.currency)
         assert None is not reading.bytes_read
 
     def test_several_streams_are_read(self, here: BigQueryHere) -> None:
@@ -299,8 +279,8 @@ class TestQueries:
         settings = job.body["configuration"]
         assert job_id.startswith("Sales-Force-Contacts-xxx")
         assert job_id.endswith("_read_1")
-        assert {"app": "syncer", "sync": f"sales_force_contacts_{'x' * 42}"} == settings["labels"]
-        assert 63 == len(settings["labels"]["sync"])
+        assert {"syncer-sync": f"sales_force_contacts_{'x' * 42}", "syncer-run": "none"} == settings["labels"]
+        assert 63 == len(settings["labels"]["syncer-sync"])
         assert (str(100 * MIB), False) == (settings["query"]["maximumBytesBilled"], settings["query"]["useQueryCache"])
         assert "EU" == job.body["jobReference"]["location"]
 
@@ -314,15 +294,35 @@ class TestQueries:
         assert ["user_0000", "user_0002", "user_0004", "user_0006", "user_0008"] == rows["user_id"].to_pylist()
         assert 1 == len(here.rest.jobs)
 
-    def test_what_a_query_costs_is_told(self, here: BigQueryHere) -> None:
-        """The reading says how many bytes the query processed and the list price of those billed."""
+    @pytest.mark.parametrize(
+        ("options", "told"), [({}, (6.25, "USD")), ({"price_per_tib": 7.0, "currency": "EUR"}, (7.0, "EUR"))]
+    )
+    def test_what_a_query_costs_is_told(
+        self, here: BigQueryHere, options: dict[str, Any], told: tuple[float, str]
+    ) -> None:
+        """The reading says how many bytes the query processed, and those billed at the price of the settings."""
         here.users(10)
         here.rest.switches.bytes_processed = 2**40
+        source = here.source(max_bytes_billed=2**41, **options)
 
-        reading = here.source(max_bytes_billed=2**41).read(query("SELECT * FROM activation.users"), ("user_id",))
+        reading = source.read(query("SELECT * FROM activation.users"), ("user_id",))
         taken(reading)
 
-        assert (2**40, 6.25) == (reading.bytes_read, reading.price)
+        assert (2**40, *told) == (reading.bytes_read, reading.price, reading.currency)
+
+    def test_a_query_over_the_cap_is_refused_before_it_is_a_job(self, here: BigQueryHere) -> None:
+        """A dry run comes first: what it expects above the cap is refused with both, their prices, and no job."""
+        here.users(10)
+        here.rest.switches.bytes_processed = 2 * 2**40
+
+        sentence = refused(here.source(max_bytes_billed=2**40), query("SELECT * FROM activation.users"))
+
+        assert (
+            "query: Reading the query's result would bill about 2,199,023,255,552 bytes (12.50 USD), and "
+            "`source.max_bytes_billed` allows 1,099,511,627,776 (6.25 USD). Nothing was read. Raise the cap, or read "
+            "fewer columns."
+        ) == sentence
+        assert ({}, 2) == (here.rest.jobs, len(here.rest.dry_runs))
 
     def test_a_result_that_comes_short_fails_the_read(self, here: BigQueryHere) -> None:
         """As many rows as the query returned have to arrive."""
@@ -581,13 +581,17 @@ class TestPages:
         assert 50 == rows.num_rows
         assert 1 == len(here.rest.jobs)
 
-    def test_a_large_table_is_not_paged(self, here: BigQueryHere, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Above a number of rows paging would take too long, and the missing role is the answer."""
+    def test_the_warning_says_how_long_it_takes(self, here: BigQueryHere) -> None:
+        """A large table is read by pages as well, and whoever wonders finds its rows and the minutes in the warning."""
         here.users(100)
         here.storage.denied = "bigquery.readsessions.create"
-        monkeypatch.setattr("syncer.sources.bigquery.source.PAGED_ROWS_MAX", 99)
+        here.rest.switches.rows_claimed = 12_000_000
 
-        assert "Grant the role BigQuery Read Session User" in refused(here.source(), sync())
+        with structlog.testing.capture_logs() as logs:
+            rows = taken(here.source().read(sync(), ("user_id",)))
+
+        assert 100 == rows.num_rows
+        assert ("salesforce.contacts", 12_000_000, 10.0) == tuple(logs[0][name] for name in ("sync", "rows", "minutes"))
 
 
 class TestModified:
@@ -601,13 +605,72 @@ class TestModified:
         assert asked < here.source().modified(sync())
         assert ["GET /bigquery/v2/projects/acme/datasets/activation/tables/users"] * 2 == here.paths
 
-    def test_views_queries_and_streamed_tables_have_none(self, here: BigQueryHere) -> None:
-        """Where BigQuery cannot tell when the rows changed, nobody pretends to know."""
-        here.users(10).is_streamed_into = True
-        here.warehouse.view("activation.active", "SELECT * FROM activation.users")
-        ones = (sync(), sync("activation.active"), query("SELECT 1 AS user_id"))
+    def test_a_view_or_query_is_as_new_as_the_newest_table_behind_it(self, here: BigQueryHere) -> None:
+        """What lies behind, also behind views of views, is named by one dry run each; after it only metadata is asked
+        for, and nothing is read."""
+        here.users(10)
+        here.warehouse.put("activation.accounts", users(3))
+        here.warehouse.view("activation.active", "SELECT * FROM activation.users WHERE is_active")
+        both = "SELECT * FROM activation.active UNION ALL SELECT * FROM activation.accounts"
+        here.warehouse.view("activation.both", both)
+        ones = (sync("activation.both", name="salesforce.leads"), query(both))
+        source = here.source()
+        newest = here.warehouse.put("activation.accounts", users(4)).modified
 
-        assert [None, None, None] == [here.source().modified(one) for one in ones]
+        assert [newest, newest] == [source.modified(one) for one in ones]
+        newest = here.warehouse.put("activation.users", users(11)).modified
+        newest = here.warehouse.put("activation.users", users(12)).modified
+        before = len(here.paths)
+
+        assert [newest, newest] == [source.modified(one) for one in ones]
+        tables = "GET /bigquery/v2/projects/acme/datasets/activation/tables"
+        assert sorted([f"{tables}/both", *[f"{tables}/users", f"{tables}/accounts"] * 2]) == sorted(here.paths[before:])
+        assert (2, {}, []) == (len(here.rest.dry_runs), here.rest.jobs, here.storage.sessions)
+
+    def test_the_tables_behind_a_view_that_is_made_anew_are_asked_for_again(self, here: BigQueryHere) -> None:
+        """A view of other tables is as new as these."""
+        here.users(10)
+        here.warehouse.put("activation.accounts", users(3))
+        newest = here.warehouse.put("activation.accounts", users(4)).modified
+        made = here.warehouse.view("activation.active", "SELECT * FROM activation.users")
+        source = here.source()
+        before = source.modified(sync("activation.active"))
+        here.warehouse.view("activation.active", "SELECT * FROM activation.accounts").version = made.version + 1
+
+        assert before is not None
+        assert before < newest == source.modified(sync("activation.active"))
+
+    def test_where_it_cannot_be_told_a_sentence_says_why(self, here: BigQueryHere) -> None:
+        """Where BigQuery does not say when rows change, nobody pretends to know; rows being streamed in pass."""
+        here.users(10).is_streamed_into = True
+        here.warehouse.put("activation.sheet", users(3), kind="EXTERNAL")
+        here.warehouse.view("activation.active", "SELECT * FROM activation.sheet")
+        ones = (sync(), sync("activation.sheet"), sync("activation.active"), query("SELECT 1 AS user_id"))
+        source = here.source()
+        external = "activation.sheet is of the kind external, and BigQuery does not say when its rows change."
+
+        assert [None] * 4 == [source.modified(one) for one in ones]
+        assert [
+            None,
+            f"It cannot be told when activation.sheet changes: {external}",
+            f"It cannot be told when activation.active changes: {external}",
+            "It cannot be told when the query's result changes: no table is behind it that could change.",
+        ] == [source.untold(one) for one in ones]
+
+    def test_a_table_behind_a_view_that_may_not_be_looked_at(self, here: BigQueryHere) -> None:
+        """A view may be read by who may not even see its tables, and then the sentence names the role."""
+        here.users(10)
+        here.warehouse.view("activation.active", "SELECT * FROM activation.users")
+        here.rest.trouble(
+            "status",
+            times=None,
+            when=lambda request: request.path.endswith("/users"),
+            answer=error(403, "accessDenied", "Access Denied"),
+        )
+        source = here.source()
+
+        assert None is source.modified(sync("activation.active"))
+        assert "Metadata Viewer (roles/bigquery.metadataViewer)" in (source.untold(sync("activation.active")) or "")
 
 
 class TestSentences:
@@ -645,9 +708,11 @@ class TestSentences:
         assert refused(here.source(), one).endswith(f"Grant the role {role}.")
 
     def test_the_cap(self, here: BigQueryHere) -> None:
-        """A query over the cap costs nothing, and the sentence has the cap and what is needed."""
+        """A query that turns out dearer than its dry run said costs nothing either, and the sentence has the cap and
+        what is needed."""
         here.users(10)
         here.rest.switches.bytes_processed = 21 * MIB
+        here.rest.switches.bytes_estimated = 19 * MIB
 
         sentence = refused(here.source(max_bytes_billed=20 * MIB), query("SELECT * FROM activation.users"))
 
@@ -692,69 +757,3 @@ class TestSentences:
     def test_a_name_without_a_dataset(self, here: BigQueryHere) -> None:
         """A table's name needs its dataset."""
         assert "Write DATASET.TABLE" in refused(here.source(), sync("users"))
-
-
-class TestCredentials:
-    def test_none(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """Without credentials the sentence names the three ways to give some."""
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
-        monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-        monkeypatch.setenv("NO_GCE_CHECK", "true")
-
-        sentence = refused(BigQuery(settings(), patience=PATIENCE), sync())
-
-        assert sentence.startswith("source.credentials: No credentials of Google were found. Run `gcloud auth")
-
-    def test_a_key_file_that_is_none(self, tmp_path: Path) -> None:
-        """A key file that is missing or damaged is told by its path, and never quoted."""
-        damaged = tmp_path / "key.json"
-        damaged.write_text('{"private_key": "secret"}')
-
-        for path in (damaged, tmp_path / "nothing.json"):
-            sentence = refused(BigQuery(settings(credentials=path), patience=PATIENCE), sync())
-
-            assert f"source.credentials: {path} is not a readable key file" in sentence
-            assert "secret" not in sentence
-
-    @pytest.mark.parametrize(
-        ("impersonate", "said"),
-        [(None, "Google refuses these credentials."), ("sync@acme.test", "Service Account Token Creator")],
-    )
-    def test_credentials_that_google_refuses(
-        self, here: BigQueryHere, tmp_path: Path, impersonate: str | None, said: str
-    ) -> None:
-        """A key that Google's login refuses is told with what to do, and so is one that may not impersonate."""
-        here.rest.trouble("status", times=None, answer=Answer(400, {"error": "invalid_grant"}))
-        chosen = settings(credentials=key_file(tmp_path, here.rest.url), impersonate=impersonate)
-
-        assert said in refused(BigQuery(chosen, patience=PATIENCE), sync())
-
-    def test_a_login_service_that_is_out_of_reach(self, here: BigQueryHere, tmp_path: Path) -> None:
-        """When the login cannot be reached, nothing is wrong with the settings."""
-        here.rest.trouble("close", times=None)
-        hurried = Patience(repeat_seconds=0.2, wait_first_seconds=0.01, wait_max_seconds=0.02)
-        chosen = settings(credentials=key_file(tmp_path, here.rest.url))
-
-        with pytest.raises(ServiceUnavailable, match="login service cannot be reached"):
-            BigQuery(chosen, patience=hurried).schema(sync())
-
-
-def key_file(folder: Path, url: str) -> Path:
-    """A service account's key that logs in at the stand-in."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    path = folder / "key.json"
-    path.write_text(
-        json.dumps(
-            {
-                "type": "service_account",
-                "client_email": "reader@acme.test",
-                "private_key": text,
-                "private_key_id": "1",
-                "token_uri": f"{url}/token",
-            }
-        )
-    )
-    return path

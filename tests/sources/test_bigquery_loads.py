@@ -19,7 +19,7 @@ from syncer.errors import ServiceUnavailable, UserError
 from syncer.sources.bigquery import BigQuery, Patience
 from syncer.sources.bigquery.loads import Loads
 from tests.engine.moody import Stage
-from tests.sources.test_bigquery import settings
+from tests.sources.bigquery_here import settings
 from tests.standins.bigquery import BigQueryStandIn
 
 TABLE = "syncer.delivered"

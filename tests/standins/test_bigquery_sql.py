@@ -57,7 +57,19 @@ def refused(here: Here, sql: str, **options: object) -> tuple[str, str]:
         ("CREATE TABLE scores.users AS SELECT 1 AS one", "duplicate", "Already Exists: Table acme:scores.users"),
         ("CREATE TABLE nowhere.made AS SELECT 1 AS one", "notFound", "Not found: Dataset acme:nowhere"),
         ("CREATE TABLE st.made OPTIONS (expires = 1) AS SELECT 1 AS one", "invalidQuery", "Unknown option: expires"),
-        ("CREATE TABLE st.made (a INT64) CLUSTER BY a, a, a, a, a", "invalidQuery", "takes at most 4 columns"),
+        (
+            "CREATE TABLE st.made (a INT64, b INT64, c INT64, d INT64, e INT64) CLUSTER BY a, b, c, d, e",
+            "invalid",
+            "by 4",
+        ),
+        ("CREATE TABLE st.made (a BYTES) CLUSTER BY a", "invalid", "clustered by a, of type BYTES"),
+        ("CREATE TABLE st.made AS SELECT 1 AS `a-b`", "invalid", 'Invalid field name "a-b"'),
+        ("CREATE TABLE st.made (_partition_of INT64)", "invalid", 'Invalid field name "_partition_of"'),
+        (
+            "CREATE OR REPLACE TABLE scores.users CLUSTER BY user_id AS SELECT 'ada' AS user_id",
+            "invalidQuery",
+            "New partitioning spec is clustering(user_id) and existing spec is none",
+        ),
         ("DROP TABLE st.nothing", "notFound", "Not found: Table acme:st.nothing"),
         ("SELECT 1; SELECT 2", "invalidQuery", "Expected end of input"),
         ("SELECT 1 / (visits - visits) AS x FROM scores.users", "invalidQuery", "division by zero"),
@@ -139,7 +151,11 @@ def test_a_table_is_made_replaced_and_dropped(here: Here) -> None:
         "partition_expiration_days = 400, labels = [('app', 'syncer')])"
     )
     before = here.client.get_table("st.made")
-    here.query("CREATE OR REPLACE TABLE st.made CLUSTER BY user_id AS SELECT user_id FROM scores.users")
+    laid_out = "PARTITION BY DATE(synced_at) CLUSTER BY user_id"
+    here.query(
+        f"CREATE OR REPLACE TABLE st.made {laid_out} AS "
+        "SELECT user_id, CURRENT_TIMESTAMP() AS synced_at FROM scores.users"
+    )
     after = here.client.get_table("st.made")
 
     assert ("synced_at", ["user_id"]) == (before.time_partitioning.field, before.clustering_fields)

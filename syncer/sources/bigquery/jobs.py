@@ -13,6 +13,7 @@ from google.api_core import exceptions as api
 from google.cloud import bigquery
 
 from syncer.errors import ServiceUnavailable
+from syncer.source import RUN
 from syncer.sources.bigquery.faults import TRANSIENT, JobFailed, reason_of
 from syncer.sources.bigquery.patience import Patience
 
@@ -28,7 +29,8 @@ def label(text: str) -> str:
 
 
 class Jobs:
-    """The query jobs of one read."""
+    """The query jobs of one read. Each has the labels `syncer-sync` and `syncer-run`, so that the warehouse's own list
+    of jobs says what each sync, and each run, cost; what no run of the journal reads has the run `none`."""
 
     def __init__(
         self,
@@ -40,13 +42,14 @@ class Jobs:
         patience: Patience,
     ) -> None:
         self._client = client
-        self._labels = {"app": "syncer", "sync": label(sync)}
+        run = RUN.get()
+        self._labels = {"syncer-sync": label(sync), "syncer-run": "none" if run is None else str(run)}
         self._bytes_billed_max = bytes_billed_max
         self._timeout = timeout
         self._patience = patience
         started = datetime.datetime.now(datetime.UTC)
-        run = f"{started:%Y%m%dT%H%M%S}{secrets.token_hex(4)}"
-        self._id = f"{re.sub('[^A-Za-z0-9_-]', '-', sync)}_{run}"
+        read = f"{started:%Y%m%dT%H%M%S}{secrets.token_hex(4)}"
+        self._id = f"{re.sub('[^A-Za-z0-9_-]', '-', sync)}_{read}"
 
     def analyse(self, sql: str, parameters: Sequence[Parameter] = ()) -> bigquery.QueryJob:
         """What the query would return and read; costs nothing and reads no row."""

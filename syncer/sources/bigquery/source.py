@@ -10,21 +10,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import google.auth
 import grpc
 import pyarrow as pa
 import structlog
 from google.api_core import exceptions as api
-from google.auth import impersonated_credentials
-from google.auth.credentials import AnonymousCredentials, Credentials
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 from google.cloud.bigquery_storage_v1.types import ArrowSerializationOptions, DataFormat, ReadSession
-from google.oauth2 import service_account
 
 from syncer.config_file import BigQuerySource
 from syncer.errors import Problem, ServiceUnavailable, SyncerError, UserError
@@ -46,21 +41,20 @@ from syncer.sources.bigquery.columns import (
     title,
 )
 from syncer.sources.bigquery.faults import Scene, in_sentences, translated
+from syncer.sources.bigquery.freshness import LOOKED_THROUGH, Changed, Freshness, of_table
 from syncer.sources.bigquery.jobs import Jobs, Parameter
+from syncer.sources.bigquery.login import Login
 from syncer.sources.bigquery.patience import Patience
 from syncer.sources.bigquery.streams import Streams
 
 log = structlog.get_logger(__name__)
 
-PRICE_PER_TIB = 6.25
-"""US dollars for 2**40 bytes billed on demand, the list price in the US: cloud.google.com/bigquery/pricing."""
-
 STREAMS_MAX = 4
 """Streams of a session. Left to the server it may be 128, each with a thread and a message of up to 128 MB."""
 
-PAGED_ROWS_MAX = 200_000
-"""Rows that are read by pages at most; a million takes most of a minute of CPU that way."""
 PAGE_ROWS = 10_000
+PAGED_ROWS_PER_SECOND = 20_000
+"""What one core makes of pages of 16 columns, for the warning; docs/bigquery.md has the measurement."""
 
 CHANNEL = [
     ("grpc.max_receive_message_length", -1),
@@ -69,8 +63,6 @@ CHANNEL = [
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 4 * 2**20),
 ]
-
-SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +83,9 @@ class BigQuery(Source):
         self.settings = settings
         self.title = f"BigQuery project {settings.project}"
         self.patience = self._patience = patience or Patience()
+        self._login = Login(settings)
+        self._freshness = Freshness()
         self._lock = threading.Lock()
-        self._credentials: Credentials | None = None
         self._has_warned = False
 
     def schema(self, sync: Sync) -> pa.Schema:
@@ -102,14 +95,16 @@ class BigQuery(Source):
             return arrow_schema(table.schema if table is not None else self._analysed(client, sync))
 
     def modified(self, sync: Sync) -> datetime.datetime | None:
-        """When the table was last changed; None for views and queries, and while rows are being streamed in."""
-        with self._client(sync) as client:
-            table = self._table(client, sync)
-        # The time lags behind rows that still lie in the streaming buffer, so it would say too much.
-        if table is None or not _is_plain(table) or table.streaming_buffer is not None:
+        """When the table, or the last of those behind a view or query, changed; None while rows are being streamed
+        in, and for what BigQuery cannot tell of. No query runs, and nothing is billed."""
+        return self._changed(sync).at
+
+    def untold(self, sync: Sync) -> str | None:
+        """Why BigQuery will never tell; see `Source.untold`."""
+        changed = self._changed(sync)
+        if changed.at is not None or changed.is_passing:
             return None
-        modified: datetime.datetime | None = table.modified
-        return modified
+        return f"It cannot be told when {title(sync)} changes: {changed.reason}."
 
     def read(self, sync: Sync, columns: Sequence[str]) -> Reading:
         """The rows as Arrow batches. A view or query has run when this returns; a table costs no query.
@@ -142,16 +137,22 @@ class BigQuery(Source):
                 if after.etag == table.etag and after.streaming_buffer is None:
                     rows = after.num_rows
             reading = self._by_streams(stack, sync, transport, session, columns, rows)
-        reading.bytes_read = session.estimated_total_bytes_scanned or None
+        # No query ran, so none is billed.
+        self._tell_cost(reading, session.estimated_total_bytes_scanned or None, 0)
         return reading
 
     def _read_query(
-        self, client: bigquery.Client, sync: Sync, table: bigquery.Table | None, columns: list[Column]
+        self,
+        client: bigquery.Client,
+        sync: Sync,
+        table: bigquery.Table | None,
+        columns: list[Column],
     ) -> Reading:
         sql = statement(sync, columns, _name(table) if table is not None else None)
         jobs = self._jobs(client, sync)
         with in_sentences(self._scene(sync), sql):
-            jobs.analyse(sql.text)
+            analysed = jobs.analyse(sql.text)
+        self._stay_below(analysed.total_bytes_processed or 0, sync)
         job = jobs.run(sql.text, "read")
         found = job.result(retry=self._patience.retry, timeout=self.settings.timeout, job_retry=None)
         columns = renamed(columns)
@@ -161,10 +162,28 @@ class BigQuery(Source):
                 reading = self._by_pages(sync, job.destination, found.schema, columns, found.total_rows)
             else:
                 reading = self._by_streams(stack, sync, *opened, columns, found.total_rows)
-        reading.bytes_read = job.total_bytes_processed
-        if job.total_bytes_billed is not None:
-            reading.price = job.total_bytes_billed / 2**40 * PRICE_PER_TIB
+        self._tell_cost(reading, job.total_bytes_processed, job.total_bytes_billed)
         return reading
+
+    def _stay_below(self, estimate: int, sync: Sync) -> None:
+        """Refuse a query that a dry run expects to be dearer than the cap, before there is a job."""
+        cap = self.settings.max_bytes_billed
+        if estimate > cap:
+            sentence = (
+                f"Reading {title(sync)} would bill about {estimate:,} bytes ({self._priced(estimate)}), and "
+                f"`source.max_bytes_billed` allows {cap:,} ({self._priced(cap)}). Nothing was read. Raise the cap, or "
+                "read fewer columns."
+            )
+            raise UserError([Problem(place(sync), sentence)])
+
+    def _priced(self, billed: int) -> str:
+        return f"{billed / 2**40 * self.settings.price_per_tib:,.2f} {self.settings.currency}"
+
+    def _tell_cost(self, reading: Reading, processed: int | None, billed: int | None) -> None:
+        reading.bytes_read = processed
+        reading.currency = self.settings.currency
+        if billed is not None:
+            reading.price = billed / 2**40 * self.settings.price_per_tib
 
     # --- for the state that lies beside the source --------------------------------------------------------------
 
@@ -172,7 +191,7 @@ class BigQuery(Source):
         """The rows of a statement of ours, which has run when this returns. Raises what `read` raises."""
         with self._client(sync) as client:
             jobs = self._jobs(client, sync)
-            jobs.analyse(sql, parameters)
+            self._stay_below(jobs.analyse(sql, parameters).total_bytes_processed or 0, sync)
             job = jobs.run(sql, step, parameters)
             found = job.result(retry=self._patience.retry, timeout=self.settings.timeout, job_retry=None)
             columns = [Column(one.name, (one.name,), arrow_type(one)) for one in found.schema]
@@ -182,9 +201,7 @@ class BigQuery(Source):
                     reading = self._by_pages(sync, job.destination, found.schema, columns, found.total_rows)
                 else:
                     reading = self._by_streams(stack, sync, *opened, columns, found.total_rows)
-            reading.bytes_read = job.total_bytes_processed
-            if job.total_bytes_billed is not None:
-                reading.price = job.total_bytes_billed / 2**40 * PRICE_PER_TIB
+            self._tell_cost(reading, job.total_bytes_processed, job.total_bytes_billed)
             return reading
 
     def told(self, error: BaseException) -> SyncerError:
@@ -239,7 +256,6 @@ class BigQuery(Source):
                 timeout=self.settings.timeout,
             )
         except api.PermissionDenied:
-            self._warn()
             return None
         except api.InvalidArgument as error:
             if not where:
@@ -280,13 +296,7 @@ class BigQuery(Source):
             stack.callback(client.close)
             if rows is None:
                 rows = client.get_table(table, retry=self._patience.retry, timeout=self.settings.timeout).num_rows
-            if rows is not None and rows > PAGED_ROWS_MAX:
-                sentence = (
-                    f"{title(sync)} has {rows:,} rows, and without the Storage Read API at most {PAGED_ROWS_MAX:,} "
-                    "are read. Grant the role BigQuery Read Session User (roles/bigquery.readSessionUser) on the "
-                    f"project {self.settings.project}."
-                )
-                raise UserError([Problem(place(sync), sentence)])
+            self._warn(sync, rows or 0)
             tops = {column.path[0] for column in columns}
             pages = client.list_rows(
                 table,
@@ -295,9 +305,11 @@ class BigQuery(Source):
                 retry=self._patience.retry,
                 timeout=self.settings.timeout,
             )
-            return self._reading(
+            reading = self._reading(
                 sync, columns, pages.to_arrow_iterable(), stack.pop_all().close, lambda: pages.total_rows
             )
+        self._tell_cost(reading, None, 0)
+        return reading
 
     def _reading(
         self,
@@ -336,18 +348,37 @@ class BigQuery(Source):
             raise UserError(
                 [Problem(place(sync), f"`source` is {sync.source!r}. Write DATASET.TABLE or PROJECT.DATASET.TABLE.")]
             ) from None
+        return self._look(client, reference)
+
+    def _look(self, client: bigquery.Client, reference: bigquery.TableReference) -> bigquery.Table:
         return client.get_table(reference, retry=self._patience.retry, timeout=self.settings.timeout)
+
+    def _changed(self, sync: Sync) -> Changed:
+        with self._client(sync) as client:
+            table = self._table(client, sync)
+            if table is not None and table.table_type not in LOOKED_THROUGH:
+                return of_table(table)
+            # The etag is another one when somebody has made the view anew.
+            text = query_of(sync) if table is None else f"SELECT * FROM {quoted(_name(table), sync)} -- {table.etag}"
+            return self._freshness.behind(
+                sync.name,
+                text,
+                lambda: self._analysis(client, sync, text).referenced_tables,
+                lambda one: self._look(client, one),
+            )
 
     def _analysed(self, client: bigquery.Client, sync: Sync) -> Sequence[bigquery.SchemaField]:
         """The columns of the sync's query, which is analysed and not run."""
-        sql = query_of(sync)
-        with in_sentences(self._scene(sync), Statement(sql, query_line=1)):
-            job = self._jobs(client, sync).analyse(sql)
+        job = self._analysis(client, sync, query_of(sync))
         if job.statement_type not in (None, "SELECT"):
             raise UserError(
                 [Problem(place(sync), f"`query` is a {job.statement_type} statement. Write a single SELECT.")]
             )
         return job.schema or []
+
+    def _analysis(self, client: bigquery.Client, sync: Sync, sql: str) -> bigquery.QueryJob:
+        with in_sentences(self._scene(sync), Statement(sql, query_line=1)):
+            return self._jobs(client, sync).analyse(sql)
 
     def _jobs(self, client: bigquery.Client, sync: Sync) -> Jobs:
         return Jobs(
@@ -373,7 +404,7 @@ class BigQuery(Source):
         return bigquery.Client(
             project=self.settings.project,
             location=self.settings.location,
-            credentials=self._login(),
+            credentials=self._login.credentials(),
             client_options={"api_endpoint": endpoint} if endpoint else None,
         )
 
@@ -381,29 +412,8 @@ class BigQuery(Source):
         if self.settings.storage_endpoint:
             address = urlsplit(self.settings.storage_endpoint).netloc
             return BigQueryReadGrpcTransport(channel=grpc.insecure_channel(address, options=CHANNEL))
-        channel = BigQueryReadGrpcTransport.create_channel(credentials=self._login(), options=CHANNEL)
+        channel = BigQueryReadGrpcTransport.create_channel(credentials=self._login.credentials(), options=CHANNEL)
         return BigQueryReadGrpcTransport(channel=channel)
-
-    def _login(self) -> Credentials:
-        """The credentials, found once. Raises google.auth's errors, and UserError for a key file that is none."""
-        settings = self.settings
-        if settings.endpoint:
-            return AnonymousCredentials()
-        with self._lock:
-            if self._credentials is None:
-                if settings.credentials is not None:
-                    credentials = _from_key_file(settings.credentials)
-                else:
-                    credentials, _ = google.auth.default(scopes=SCOPES)
-                if settings.impersonate:
-                    credentials = impersonated_credentials.Credentials(
-                        source_credentials=credentials,
-                        target_principal=settings.impersonate,
-                        target_scopes=SCOPES,
-                        lifetime=3600,
-                    )
-                self._credentials = credentials
-            return self._credentials
 
     def _scene(self, sync: Sync) -> Scene:
         return Scene(
@@ -414,7 +424,7 @@ class BigQuery(Source):
             self.settings.impersonate,
         )
 
-    def _warn(self) -> None:
+    def _warn(self, sync: Sync, rows: int) -> None:
         with self._lock:
             if self._has_warned:
                 return
@@ -424,6 +434,9 @@ class BigQuery(Source):
             "Grant the role BigQuery Read Session User (roles/bigquery.readSessionUser), which has the permission "
             "bigquery.readsessions.create.",
             project=self.settings.project,
+            sync=sync.name,
+            rows=rows,
+            minutes=round(rows / PAGED_ROWS_PER_SECOND / 60, 1),
         )
 
 
@@ -434,16 +447,6 @@ def _is_plain(table: bigquery.Table) -> bool:
 
 def _name(table: bigquery.Table) -> str:
     return f"{table.project}.{table.dataset_id}.{table.table_id}"
-
-
-def _from_key_file(path: Path) -> Credentials:
-    try:
-        credentials: Credentials = service_account.Credentials.from_service_account_file(str(path), scopes=SCOPES)
-    except (OSError, ValueError):
-        # The error's own text may quote the file.
-        sentence = f"{path} is not a readable key file of a service account. Look at the path."
-        raise UserError([Problem("source.credentials", sentence)]) from None
-    return credentials
 
 
 def _unfiltered(error: api.InvalidArgument) -> str:

@@ -9,7 +9,7 @@ from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import HTML, Answer
 from syncer.destination import Allowance
-from syncer.errors import DestinationUnusable
+from syncer.errors import DestinationUnusable, QuotaUsedUp
 from tests.destinations.salesforce.rig import (
     Open,
     a_sync,
@@ -55,6 +55,29 @@ def test_the_sentence_says_what_to_do(standin: SalesforceStandIn, open_destinati
         "Salesforce: 4,001 of 5,000 requests of the last 24 hours are used, and `quota_reserve` leaves 20% of them to "
         "others. Wait until some are free again, lower `quota_reserve`, or send less at a time with `--max`."
     ) == str(caught.value)
+
+
+def test_what_is_left_is_known_without_asking(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """After a push the quota is what the newest answer said of it, and before the first one nobody knows."""
+    put_contacts(standin, 1)
+    standin.requests_used, standin.requests_allowed = 100, 1000
+    destination = open_destination()
+    before = destination.quota()
+    list(destination.push(a_sync(), [for_user(0)]))
+    asked = standin.count
+
+    assert before is None
+    assert Allowance(standin.requests_used, 1000, 0.2) == destination.quota()
+    assert asked == standin.count
+
+
+def test_a_quota_that_is_used_up_is_an_error_of_its_own(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """Whoever is told of it need not read its sentence."""
+    put_contacts(standin, 1)
+    standin.requests_used, standin.requests_allowed = 1000, 1000
+
+    with pytest.raises(QuotaUsedUp):
+        list(open_destination().push(a_sync(), [for_user(0)]))
 
 
 def test_a_refusal_tells_the_use_too(standin: SalesforceStandIn, open_destination: Open) -> None:

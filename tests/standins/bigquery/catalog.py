@@ -10,7 +10,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from tests.standins.bigquery.columns import Schema, all_paths, arrow_field, arrow_schema, cut, field_of, fitted, pruned
+from tests.standins.bigquery.columns import (
+    Schema,
+    all_paths,
+    arrow_field,
+    arrow_schema,
+    cut,
+    field_of,
+    fitted,
+    pruned,
+    wrong_names,
+)
 
 KEPT = datetime.timedelta(days=7)
 """How far back a table can be read: docs.cloud.google.com/bigquery/docs/time-travel."""
@@ -211,7 +221,9 @@ class Catalog:
 
 
 def _shaped(rows: pa.Table, fields: Schema) -> pa.Table:
-    """The rows in the columns' own types; columns that the rows lack are null."""
+    """The rows in the columns' own types; columns that the rows lack are null. Raises Refused for a wrong name."""
+    if wrong := wrong_names(fields):
+        raise Refused(400, "invalid", f'Invalid field name "{wrong[0]}".')
     columns = []
     for column in fields:
         if column["name"] in rows.schema.names:

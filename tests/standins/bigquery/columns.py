@@ -6,6 +6,7 @@ import base64
 import datetime
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -57,6 +58,24 @@ WEIGHTS = {
 """Bytes of a value that is not null, for what a query is billed; texts weigh two and their length."""
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}")
+RESERVED = ("_COLIDENTIFIER", "_FILE_", "_PARTITION", "_ROW_TIMESTAMP", "_TABLE_", "__ROOT__")
+"""Beginnings that no column's name may have: docs.cloud.google.com/bigquery/docs/schemas#column_names."""
+
+
+def wrong_names(fields: Iterable[Column]) -> list[str]:
+    """The names of columns that the service does not take, also because another is the same but for its case."""
+    seen: set[str] = set()
+    wrong = []
+    for column in fields:
+        name = column["name"]
+        if not NAME.fullmatch(name) or name.upper().startswith(RESERVED) or name.lower() in seen:
+            wrong.append(name)
+        seen.add(name.lower())
+        wrong += wrong_names(column.get("fields", []))
+    return wrong
 
 
 def arrow_field(column: Column) -> pa.Field:

@@ -1,6 +1,6 @@
-"""`python -m tests.standins.bigquery.demo [DIR]`: the demo's story, with its tables in the stand-in of BigQuery.
+"""`python -m tests.standins.bigquery.demo [DIR]`: the demo's story, with tables and state in the stand-in of BigQuery.
 
-The program reads them with Google's own clients and does not know that it is not the service. When the story is
+The program reaches them with Google's own clients and does not know that it is not the service. When the story is
 told the stand-in is gone, and its tables with it.
 """
 
@@ -19,6 +19,9 @@ from syncer.demo import story, warehouse
 from syncer.errors import UserError
 from tests.standins.bigquery import BigQueryStandIn, Storage
 
+PRICE = 6.25
+"""Dollars for a TiB that is billed, on demand, in the US: cloud.google.com/bigquery/pricing."""
+
 
 class InBigQuery:
     """The tables are copied into the dataset of the stand-in."""
@@ -26,8 +29,7 @@ class InBigQuery:
     title = f"The dataset {warehouse.SCHEMA} of a stand-in of BigQuery"
     is_left = False
 
-    # Where `[state] type = "bigquery"` joins the story: this section, and a dataset for it.
-    state = '[state]\npath = "state"'
+    state = '[state]\ntype = "bigquery"\ndataset = "syncer_state"\npath = "state"'
 
     def __init__(self, standin: BigQueryStandIn, storage: Storage) -> None:
         self.standin = standin
@@ -40,6 +42,17 @@ class InBigQuery:
             for table in warehouse.TABLES:
                 name = f"{warehouse.SCHEMA}.{table}"
                 self.standin.warehouse.put(name, connection.table(name).to_arrow_table())
+
+    def end(self) -> str:
+        """What BigQuery did, and what it would have cost."""
+        jobs = self.standin.jobs.values()
+        queries = [job for job in jobs if job.kind == "query"]
+        billed = sum(job.bytes_billed for job in queries)
+        return (
+            f"The state lies in BigQuery too, beside the scores, and BigQuery compared the two: in {len(queries)} "
+            f"queries, billed as {billed / 2**30:.2f} GiB or ${billed / 2**40 * PRICE:.4f}, and "
+            f"{len(jobs) - len(queries)} load jobs, which cost nothing. {self.storage.rows_sent:,} rows were read."
+        )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -15,7 +16,7 @@ from sqlglot import exp
 from tests.standins.bigquery.analysis import Analysed, defined
 from tests.standins.bigquery.catalog import KEPT, TICK, Catalog, Refused, Stored, Version
 from tests.standins.bigquery.columns import Schema, arrow_field, arrow_schema, fitted, weight
-from tests.standins.bigquery.options import options_of
+from tests.standins.bigquery.options import layout, look_at_layout, options_of
 from tests.standins.bigquery.shapes import analysed_once
 from tests.standins.bigquery.translation import (
     Parameter,
@@ -138,9 +139,10 @@ class Warehouse(Catalog):
         self, made: Analysed, tree: exp.Expression, parameters: Mapping[str, Parameter]
     ) -> Outcome:
         assert made.target is not None
-        if not self._may_create(made.target, tree):
+        resource, expires = options_of(tree, self._moment)
+        look_at_layout(resource, made.fields, self.clustering_max)
+        if not self._may_create(made.target, tree, resource):
             return Outcome(target=made.target)
-        resource, expires = options_of(tree, self._moment, self.clustering_max)
         rows = self._computed(made, tree.expression, parameters, made.fields)
         stored = self.replace(made.target, made.fields, rows)
         stored.resource, stored.expires = resource, expires
@@ -148,8 +150,9 @@ class Warehouse(Catalog):
 
     def _create_table(self, made: Analysed, tree: exp.Expression, parameters: Mapping[str, Parameter]) -> Outcome:
         assert made.target is not None
-        if self._may_create(made.target, tree):
-            resource, expires = options_of(tree, self._moment, self.clustering_max)
+        resource, expires = options_of(tree, self._moment)
+        look_at_layout(resource, made.fields, self.clustering_max)
+        if self._may_create(made.target, tree, resource):
             stored = self.create(made.target, made.fields)
             stored.resource, stored.expires = resource, expires
         return Outcome(target=made.target)
@@ -224,11 +227,21 @@ class Warehouse(Catalog):
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
-    def _may_create(self, full_name: str, tree: exp.Expression) -> bool:
+    def _may_create(self, full_name: str, tree: exp.Expression, resource: dict[str, Any]) -> bool:
         """Whether the table is to be made; one that is there may stay. Raises Refused."""
         project, dataset, table = full_name.split(".")
         self.find_dataset(project, dataset)
-        if full_name not in self.tables or tree.args.get("replace"):
+        if full_name not in self.tables:
+            return True
+        if tree.args.get("replace"):
+            new, old = layout(resource), layout(self.tables[full_name].resource)
+            if new != old:
+                raise Refused(
+                    400,
+                    "invalidQuery",
+                    "Cannot replace a table with a different partitioning spec. Instead, DROP the table, and then "
+                    f"recreate it. New partitioning spec is {new} and existing spec is {old}",
+                )
             return True
         if tree.args.get("exists"):
             return False

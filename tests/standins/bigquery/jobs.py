@@ -15,9 +15,12 @@ from tests.standins.bigquery.catalog import Refused, Stored
 from tests.standins.bigquery.columns import Column, Schema, described
 from tests.standins.bigquery.execution import Outcome, Warehouse
 from tests.standins.bigquery.limits import Limits
+from tests.standins.bigquery.options import look_at_layout
 from tests.standins.bigquery.translation import Parameter
 
 MIB = 2**20
+SQL_MAX, PARAMETERS_MAX = MIB, 10_000
+"""docs.cloud.google.com/bigquery/quotas#query_jobs."""
 FLOOR = 10 * MIB
 """The least that a query, and each table in it, is billed as."""
 
@@ -36,6 +39,8 @@ class Switches:
     """For how many questions a job that exists is not found."""
     bytes_processed: int | None = None
     """What queries claim to have read, instead of the columns that they scan."""
+    bytes_estimated: int | None = None
+    """What dry runs claim, where it is not what the query reads then."""
     rows_claimed: int | None = None
     """What a table says instead of its number of rows."""
     mistakes_at_once: bool = False
@@ -174,6 +179,8 @@ class Jobs:
             raise Refused(400, "invalid", f"Invalid value at 'maximumBytesBilled': {cap!r}")
         if query.get("useLegacySql", True):
             raise Refused(400, "invalid", "Legacy SQL is not spoken here.")
+        if len(query["query"]) > SQL_MAX or len(query.get("queryParameters", [])) > PARAMETERS_MAX:
+            raise Refused(400, "invalid", "The query is too large: a million characters and 10,000 parameters at most.")
         is_dry = bool(body["configuration"].get("dryRun"))
         if is_dry:
             self.dry_runs.append(body)
@@ -200,8 +207,11 @@ class Jobs:
         """What the statement reads and costs. Raises Refused above the cap."""
         scanned = self.warehouse.bytes_scanned(made)
         job.statistics["referencedTables"] = [reference(table) for table in scanned]
-        if self.switches.bytes_processed is not None:
-            scanned = {"": self.switches.bytes_processed}
+        claimed = [self.switches.bytes_estimated] if is_dry else []
+        for size in (*claimed, self.switches.bytes_processed):
+            if size is not None:
+                scanned = {"": size}
+                break
         job.bytes_processed = sum(scanned.values())
         billed = sum(max(FLOOR, -(-size // MIB) * MIB) for size in scanned.values())
         job.bytes_billed = 0 if is_dry else billed
@@ -238,6 +248,7 @@ class Jobs:
         except Refused:
             if how.get("createDisposition") == "CREATE_NEVER":
                 raise
+            look_at_layout(how, fields, self.warehouse.clustering_max)
             stored = self.warehouse.replace(full_name, fields, rows)
             self._shape(stored, how)
             return stored

@@ -13,6 +13,7 @@ from tests.standins.bigquery.execution import Warehouse
 from tests.standins.bigquery.jobs import Job, Jobs, Switches, reference
 from tests.standins.bigquery.limits import Limits
 from tests.standins.bigquery.loads import Uploads, load
+from tests.standins.bigquery.options import look_at_layout
 
 PAGE_ROWS_MAX = 100_000
 
@@ -186,6 +187,7 @@ class BigQueryStandIn(StandIn):
             raise Refused(409, "duplicate", f"Already Exists: Table {project}:{dataset}.{name}")
         self.limits.metadata(full_name)
         fields = described(body.get("schema", {}).get("fields", []))
+        look_at_layout({name: body[name] for name in SAID if name in body}, fields, self.warehouse.clustering_max)
         stored = self.warehouse.create(full_name, fields)
         self._say(stored, body)
         return Answer(200, self._table(stored))

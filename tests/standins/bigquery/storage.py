@@ -66,6 +66,7 @@ class Storage:
         self.reads: list[tuple[str, int]] = []
         """Stream and offset of each ReadRows, in the order in which they came."""
         self.messages_sent = 0
+        self.rows_sent = 0
         self.stalls = 0
         self._lock = threading.Lock()
         self._streams: dict[str, _Stream] = {}
@@ -176,6 +177,7 @@ class Storage:
             sent += batch.num_rows
             with self._lock:
                 self.messages_sent += 1
+                self.rows_sent += batch.num_rows
                 stream.borders.add(sent)
             yield types.ReadRowsResponse(
                 arrow_record_batch=types.ArrowRecordBatch(

@@ -1,0 +1,26 @@
+"""Folders of the state: their owner's alone, and as durable as the files in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def make(folder: Path) -> None:
+    """Make a folder, with those above it, if it is not there; once this returns, a power cut does not take it away.
+
+    A file that is synced in a folder that is not is lost with it. Raises OSError.
+    """
+    above = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in reversed(above):
+        sync(made.parent)
+
+
+def sync(folder: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""State in BigQuery: what is particular to it; the rules are tested in tests/engine, in both places."""

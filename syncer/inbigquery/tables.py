@@ -121,7 +121,7 @@ class Dataset:
                     found = client.create_dataset(
                         made, exists_ok=True, retry=self._patience.retry, timeout=self._timeout
                     )
-                self._refuse_elsewhere(found)
+                self._refuse(found)
             self._is_ready = True
 
     def check(self) -> None:
@@ -130,7 +130,7 @@ class Dataset:
         with self._client() as client:
             found = self._found(client)
         if found is not None:
-            self._refuse_elsewhere(found)
+            self._refuse(found)
 
     def _found(self, client: bigquery.Client) -> bigquery.Dataset | None:
         try:
@@ -138,7 +138,13 @@ class Dataset:
         except api.NotFound:
             return None
 
-    def _refuse_elsewhere(self, found: bigquery.Dataset) -> None:
+    def _refuse(self, found: bigquery.Dataset) -> None:
+        if found.default_table_expiration_ms:
+            sentence = (
+                f"The dataset {self.name} deletes its tables after {found.default_table_expiration_ms / 86_400_000:g} "
+                "days, and the state with them. Take its default table expiration away, or write another name."
+            )
+            raise UserError([Problem("state.dataset", sentence)])
         location = self.source.settings.location
         if found.location and found.location.lower() != location.lower():
             sentence = (

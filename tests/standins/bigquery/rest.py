@@ -144,6 +144,7 @@ class BigQueryStandIn(StandIn):
             "id": f"{project}:{dataset}",
             "datasetReference": {"projectId": project, "datasetId": dataset},
             "location": self.warehouse.location,
+            **({"defaultTableExpirationMs": str(expires)} if (expires := self.warehouse.default_expiration_ms) else {}),
         }
 
     def _add_dataset(self, project: str, body: dict[str, Any]) -> Answer:

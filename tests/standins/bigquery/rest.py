@@ -171,7 +171,13 @@ class BigQueryStandIn(StandIn):
             "kind": "bigquery#tableList",
             "totalItems": len(found),
             "tables": [
-                {"id": one.full_name, "tableReference": reference(one.full_name), "type": one.kind, **one.resource}
+                {
+                    "id": one.full_name,
+                    "tableReference": reference(one.full_name),
+                    "type": one.kind,
+                    "creationTime": milliseconds(one.created),
+                    **one.resource,
+                }
                 for one in listed
             ],
         }

@@ -8,6 +8,7 @@ then the control store says so in one commit: until then the plans say it, after
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import re
 import time
@@ -27,7 +28,7 @@ from syncer.destination import Limits
 from syncer.errors import StateDamaged
 from syncer.inbigquery import statement
 from syncer.inbigquery.narrowing import Narrowing, source_rows
-from syncer.inbigquery.statement import Comparison, Stored
+from syncer.inbigquery.statement import EMPTY, Comparison, Stored
 from syncer.inbigquery.tables import Dataset
 from syncer.inbigquery.version import Version, new_mark
 from syncer.mapping import Sync
@@ -46,12 +47,15 @@ from syncer.state import (
     write_parquet,
 )
 
+STAGE_SECONDS = 3600.0
+"""So long a comparison may take; what it had put aside is then left over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Base(StateFile):
     """The state's tables as a comparison needs to know them: which columns, of which types. It has no rows here."""
 
-    stored: Stored | None = None
+    stored: Stored = EMPTY
 
 
 class BigQueryState(State):
@@ -84,13 +88,17 @@ class BigQueryState(State):
 
     def clean(self, control: Control, garbage_seconds: float = GARBAGE_SECONDS) -> None:
         """Delete what a killed process left behind, and garbage of that age, here and there."""
-        there = self._dataset.tables(self._prefix)
+        # What is there is listed first: a file of a process that has taken the sync over meanwhile is not among it.
+        there, files = self._dataset.tables(self._prefix), list(self.folder.glob("*.parquet*"))
         garbage = [name for name in control.garbage(garbage_seconds) if self._is_ours(name, there)]
         named = control.referenced(self.sync)
         needed = {table for name in named - set(garbage) for table in self._tables_of(name)}
+        young = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=STAGE_SECONDS)
         for table in there.keys() - needed:
-            self._dataset.drop(table)
-        for file in [*self.folder.glob("*.parquet*")]:
+            # A `diff` without the lock may be reading what it has put aside.
+            if "_stage_" not in table or there[table] < young:
+                self._dataset.drop(table)
+        for file in files:
             if file.name in garbage or file.name not in named:
                 file.unlink(missing_ok=True)
         self.sweep()
@@ -124,7 +132,7 @@ class BigQueryState(State):
             dataset.ready()
             dataset.do(sync, statement.staged(f"`{dataset.name}.{stage}`", rows), "stage")
             rows = f"SELECT {', '.join(one.sql for one in made.values())} FROM `{dataset.name}.{stage}`"
-        stored = self._stored(inputs.standing, len(sync.match))
+        stored = replace(_stored_in(inputs), matches=len(sync.match), dataset=dataset.name)
         pending = [self._table(plan.file) for plan, _ in inputs.plans]
         comparison = Comparison(canon, limits, slots, retired, rows, made, stored, pending, bool(only))
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -145,9 +153,8 @@ class BigQueryState(State):
         """See `State.opened`: the rows travel into a file here, of which the next run rids the folder."""
         if inputs.base is None:
             return inputs
-        standing = inputs.standing
-        stored = self._stored(standing)
-        slots = slots_in(standing, [inputs.base])
+        stored = _stored_in(inputs)
+        slots = slots_in(inputs.standing, [inputs.base])
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder / f"spool-state-{time.time_ns():x}.parquet"
         parameters = [] if keys is None else [bigquery.ArrayQueryParameter("keys", "STRING", list(keys))]
@@ -200,7 +207,7 @@ class BigQueryState(State):
     ) -> tuple[str | None, int]:
         """See `State.whole`: the records are the first load of a log."""
         query = "SELECT * EXCLUDE (_rid, _foreign) REPLACE ((_doubt | _foreign) AS _doubt), FALSE AS _gone FROM state"
-        version = self._logged(Stored(Version(), matches, frozenset(), frozenset(), ""), slots, connection, query)
+        version = self._logged(replace(EMPTY, matches=matches), slots, connection, query)
         return version.text, sum(rows for _, rows in version.marks)
 
     def leave(self) -> None:
@@ -229,7 +236,8 @@ class BigQueryState(State):
             if not Relation(connection, matches).attach(opened.base, opened.plans, slots):
                 return 0
             known = self._number(connection, "SELECT count(*) FROM state WHERE key IN (SELECT key FROM forgotten)")
-            empty = [f"NULL::VARCHAR AS {name}" for name, kind in self._stored(standing).fixed[1:] if kind == "STRING"]
+            fixed = replace(_stored_in(inputs), matches=matches).fixed[1:]
+            empty = [f"NULL::VARCHAR AS {name}" for name, kind in fixed if kind == "STRING"]
             empty += [f"NULL::{slot.sql_type} AS {sql.name(slot.column)}" for slot in slots]
             query = f"SELECT key, 0 AS _sent, 0 AS _doubt, TRUE AS _gone, {', '.join(empty)} FROM forgotten"
             if opened.plans:
@@ -259,7 +267,7 @@ class BigQueryState(State):
     ) -> None:
         """Append rows to the log, perhaps fold, and commit. `more` is by how many records the state grows."""
         standing = inputs.standing
-        stored = self._stored(standing, matches)
+        stored = replace(_stored_in(inputs), matches=matches, dataset=self._dataset.name)
         version = self._logged(stored, slots, connection, query)
         if version.is_to_be_folded:
             values = frozenset(statement.column(slot.number, slot.sql_type) for slot in slots)
@@ -299,7 +307,7 @@ class BigQueryState(State):
 
     # --- names -----------------------------------------------------------------------------------------------------
 
-    def _stored(self, standing: Standing, matches: int | None = None) -> Stored:
+    def _stored(self, standing: Standing) -> Stored:
         self.refuse_elsewhere(standing)
         version = Version.of(standing.base_file)
 
@@ -307,8 +315,7 @@ class BigQueryState(State):
             found = self._dataset.columns(table) if table else {}
             return frozenset(name for name in found if re.fullmatch(r"f\d+_[a-z]+", name))
 
-        matches = matches_in(standing) if matches is None else matches
-        return Stored(version, matches, values(version.base), values(version.log), self._dataset.name)
+        return Stored(version, matches_in(standing), values(version.base), values(version.log), self._dataset.name)
 
     def _table(self, file: str) -> str:
         """The table that stands for a file."""
@@ -330,6 +337,11 @@ class BigQueryState(State):
     @staticmethod
     def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
         return int(connection.execute(query).fetchall()[0][0])
+
+
+def _stored_in(inputs: Inputs) -> Stored:
+    """The tables of a state that was looked at."""
+    return inputs.base.stored if isinstance(inputs.base, Base) else EMPTY
 
 
 _OVERLAY = "SELECT * EXCLUDE (_rid, _foreign, _plan, _is_new) REPLACE ((_doubt | _foreign) AS _doubt) FROM overlay"

@@ -142,6 +142,10 @@ class Stored:
         return ",\n".join([*relations, "st AS (\n  " + "\n  UNION ALL\n  ".join(parts) + "\n)"])
 
 
+EMPTY = Stored(Version(), 0, frozenset(), frozenset(), "")
+"""Nothing was ever accepted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What the statement depends on."""

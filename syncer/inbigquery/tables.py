@@ -15,12 +15,10 @@ import datetime
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
-import requests
 from google.api_core import exceptions as api
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
@@ -31,8 +29,9 @@ from syncer.errors import Problem, ServiceUnavailable, SyncerError, UserError
 from syncer.mapping import Sync
 from syncer.source import Reading
 from syncer.sources.bigquery import BigQuery, Patience
-from syncer.sources.bigquery.faults import FAULTS, TRANSIENT, JobFailed, message_of, reason_of
-from syncer.sources.bigquery.jobs import Parameter, known_job, label, wait_for
+from syncer.sources.bigquery.faults import FAULTS, message_of, reason_of
+from syncer.sources.bigquery.jobs import Parameter, label
+from syncer.sources.bigquery.loads import load as load_file
 from syncer.state import Vanished, write_parquet
 
 POSITION = "_position"
@@ -121,7 +120,7 @@ class Dataset:
                     found = client.create_dataset(
                         made, exists_ok=True, retry=self._patience.retry, timeout=self._timeout
                     )
-                self._refuse_elsewhere(found)
+                self._refuse(found)
             self._is_ready = True
 
     def check(self) -> None:
@@ -130,7 +129,7 @@ class Dataset:
         with self._client() as client:
             found = self._found(client)
         if found is not None:
-            self._refuse_elsewhere(found)
+            self._refuse(found)
 
     def _found(self, client: bigquery.Client) -> bigquery.Dataset | None:
         try:
@@ -138,7 +137,13 @@ class Dataset:
         except api.NotFound:
             return None
 
-    def _refuse_elsewhere(self, found: bigquery.Dataset) -> None:
+    def _refuse(self, found: bigquery.Dataset) -> None:
+        if found.default_table_expiration_ms:
+            sentence = (
+                f"The dataset {self.name} deletes its tables after {found.default_table_expiration_ms / 86_400_000:g} "
+                "days, and the state with them. Take its default table expiration away, or write another name."
+            )
+            raise UserError([Problem("state.dataset", sentence)])
         location = self.source.settings.location
         if found.location and found.location.lower() != location.lower():
             sentence = (
@@ -228,47 +233,11 @@ class Dataset:
             config.write_disposition = bigquery.WriteDisposition.WRITE_APPEND
             config.schema_update_options = [bigquery.SchemaUpdateOption.ALLOW_FIELD_ADDITION]
             config.clustering_fields = ["key"]
-        attempt = 0
         with self._client() as client:
-            while True:
-                attempt += 1
-                # A job that failed has appended nothing, and its id is used up. Whoever repeats the load meets it again
-                # and goes on from there.
-                job = self._begun(client, f"syncer-state-{load}-{attempt}", file, table, config)
-                try:
-                    wait_for(job, self._patience, self._timeout)
-                except JobFailed as error:
-                    if reason_of(error) not in TRANSIENT or attempt >= self._patience.job_attempts:
-                        raise
-                else:
-                    return
-                time.sleep(self._patience.pause(attempt))
-
-    def _begun(
-        self, client: bigquery.Client, job_id: str, file: Path, table: str, config: bigquery.LoadJobConfig
-    ) -> bigquery.LoadJob:
-        """The job of this id; an answer that gets lost is asked for again, and then the job may be there already."""
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                with file.open("rb") as rows:
-                    return client.load_table_from_file(
-                        rows,
-                        f"{self.name}.{table}",
-                        size=file.stat().st_size,
-                        num_retries=0,
-                        job_id=job_id,
-                        job_config=config,
-                        timeout=self._timeout,
-                    )
-            except api.Conflict:
-                job: bigquery.LoadJob = known_job(client, job_id, self._patience, self._timeout)
-                return job
-            except (api.ServerError, api.TooManyRequests, requests.ConnectionError, requests.Timeout):
-                if tries >= self._patience.job_attempts:
-                    raise
-            time.sleep(self._patience.pause(tries))
+            load_file(
+                client, file, f"{self.name}.{table}", f"syncer-state-{load}", config, self._patience, self._timeout,
+                tries=self._patience.job_attempts,
+            )  # fmt: skip
 
     # --- the way there -----------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from syncer.alerts.watch import Watchman
 from syncer.config import Config
 from syncer.delivery import STOP_SECONDS
 from syncer.errors import SyncerError, UserError
-from syncer.logs import configure
+from syncer.logs import configure, place_of
 from syncer.mapping import Sync
 from syncer.metrics import Metrics
 from syncer.overview import engine_modified
@@ -186,11 +186,17 @@ class Daemon:
                 self.tick()
                 self._told = ""
             except SyncerError as error:
-                if str(error) != self._told:
-                    log.error("tick_failed", error=str(error))  # noqa: TRY400 - no traceback: not our fault
-                    self._told = str(error)
+                self._tell_once(str(error))
+            except Exception as error:  # noqa: BLE001 - the daemon outlives a fault in one look
+                # The fault's place is told; its text may hold data.
+                self._tell_once(f"Syncer's fault: {type(error).__name__} in {place_of(error)}.")
             self.manager.beat()
             self.stop.wait(TICK_SECONDS)
+
+    def _tell_once(self, error: str) -> None:
+        if error != self._told:
+            log.error("tick_failed", error=error)
+            self._told = error
 
     def known_modified(self) -> dict[str, datetime.datetime]:
         """Sync → when its source last changed, as far as it was asked already; asks nobody."""

@@ -51,8 +51,8 @@ class Timetable:
         schedule = schedule_of(engine, sync)
         own = latest.get(sync.name)
         offered = self._offered.get(sync.name, 0.0)
-        if own and own.is_open and offered <= own.started and engine.control().holder(sync.name) is None:
-            # Its process was killed, or another one on whose place this one stood by: the run is due again.
+        if own and own.is_open and offered <= own.started and _is_lost(engine, sync.name):
+            # Its process was killed, or that of another daemon, for which this one stands by: the run is due again.
             return "schedule"
         begun = max(own.started if own else 0.0, offered)
         moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
@@ -69,3 +69,9 @@ class Timetable:
             start = moment
         is_due = start is not None and start <= moment and not quiet_until(schedule, moment)
         return "schedule" if is_due else None
+
+
+def _is_lost(engine: Engine, sync: str) -> bool:
+    """Whether nobody holds a sync whose run has not ended; it may have ended while we were looking."""
+    control = engine.control()
+    return control.holder(sync) is None and control.latest()[sync].is_open

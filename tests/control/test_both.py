@@ -15,6 +15,7 @@ import pytest
 
 from syncer.config_file import LocalState
 from syncer.control import Control, HistoryPart, Settled, answers_text, noting, store
+from syncer.control.telling import Message, Told
 
 SYNC, OTHER = "memory.people", "memory.others"
 OPENING = {"open", "look", "wrong", "close", "exclusively", "confirm", "holder", "scrub", "copy_to", "retry_after"}
@@ -121,6 +122,8 @@ def story(control: Noticing, seed: int) -> None:
         control.unnoted(sync)
         control.forget(sync)
         control.standing(sync)
+    for number in range(4):
+        watch(control, chance, SYNC, number)
     control.syncs()
     control.prune_asked(5.0)
     control.acts(100)
@@ -149,6 +152,19 @@ def ask(control: Noticing, chance: random.Random, sync: str, run: int, number: i
     control.finish_run(held, result="held", counts=counts, digest=f"held-{number}")
     control.refuse(held, "Ada", "not tonight")
     control.refusal(sync, f"held-{number}")
+
+
+def watch(control: Noticing, chance: random.Random, sync: str, number: int) -> None:
+    """What alerts tell of it, and send."""
+    control.last_success(sync)
+    told = control.told("ops")
+    begun = [Told(f"cause-{number}", float(number), "ä title", (("slot", sync),))]
+    over = [one.cause for one in told if chance.random() < 0.5]
+    control.tell("ops", begun, over, told, lambda ours: [Message(f"m{number}{one}", "ops", 1.0, "{}") for one in ours])
+    for message in control.undelivered():
+        if control.claim(message, number + 1.0):
+            control.claim(message, number + 2.0)
+            control.sent(message.id) if chance.random() < 0.5 else control.put_off(message.id, number + 3.0)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -271,10 +271,11 @@ def test_people_survive_kills_without_a_disk(tmp_path: Path, postgres: PostgresS
     people_survive(tmp_path, kills=7, seed=9, control=postgres.url(), there=bigquery)
 
 
-@pytest.fixture
-def people(tmp_path: Path) -> Iterator[tuple[Workplace, SlowCustomerio]]:
+@pytest.fixture(params=["on disk", "in bigquery"])
+def people(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Workplace, SlowCustomerio]]:
     """Three people whom customer.io holds at A, and a config in which every request is tried once."""
-    workplace, standin = Workplace(tmp_path), SlowCustomerio()
+    there = request.getfixturevalue("bigquery") if request.param == "in bigquery" else None
+    workplace, standin = Workplace(tmp_path, there=there), SlowCustomerio()
     with Server({"": standin}):
         workplace.write({"customerio": standin.settings() + "attempts = 1\n"}, {"customerio": PEOPLE}, NO_BRAKES)
         labels_become(workplace, A)

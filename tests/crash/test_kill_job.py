@@ -10,6 +10,7 @@ import pytest
 
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Request, Server
+from tests.sources.bigquery_here import BigQueryHere
 from tests.workplace import NO_BRAKES, Workplace, until
 
 ROWS = 1_500
@@ -34,10 +35,10 @@ Activation_Score__c = "score"
 class Org:
     """Salesforce, and people of whom each night brings so many more."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, there: BigQueryHere | None = None) -> None:
         self.service = SalesforceStandIn()
         self.service.ingest.delay = 0
-        self.workplace = Workplace(folder)
+        self.workplace = Workplace(folder, there=there)
         self.workplace.sql("CREATE TABLE people(user_id VARCHAR, email VARCHAR, score DOUBLE)")
         self.rows = 0
 
@@ -78,8 +79,10 @@ class Org:
 
 
 @pytest.fixture
-def org(tmp_path: Path) -> Iterator[Org]:
-    made = Org(tmp_path)
+def org(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Org]:
+    """With the state on disk, or where the test says."""
+    there = request.getfixturevalue("bigquery") if getattr(request, "param", "on disk") == "in bigquery" else None
+    made = Org(tmp_path, there)
     with Server({"": made.service}):
         more = NO_BRAKES + "\n[delivery]\nwait_first = 0.01\nwait_max = 0.05\n"
         made.workplace.write(
@@ -105,6 +108,7 @@ def test_a_job_that_is_killed_at_any_step_is_gone_on_with(org: Org) -> None:
     assert org.rows == sum(one.accepted for one in runs)
 
 
+@pytest.mark.parametrize("org", ["on disk", "in bigquery"], indirect=True)
 def test_a_job_that_was_closed_is_not_sent_again(org: Org) -> None:
     """After a kill behind the close, the next run makes no job of its own: it reads what the first one did."""
     org.grow()

@@ -23,15 +23,19 @@ def night(as_of):
     print(json.dumps([state.type.value, state.message, state.result(raise_on_failure=False)]), flush=True)
 
 night("2026-04-20 00:00:00+00")
-night("2026-07-06 00:00:00+00")
+mapping = Path("mappings/customerio.toml")
+text = mapping.read_text().replace('name = "people"', 'name = "people"\\nbrakes = { changed_max = 0.01 }')
+mapping.unlink()
+mapping.write_text(text)
+night("2026-04-27 00:00:00+00")
 seed = Path("dbt/seeds/weights.csv")
 seed.write_text(seed.read_text().replace("usage_days,usage,15", "usage_days,usage,16"))
-night("2026-07-06 00:00:00+00")
+night("2026-04-27 00:00:00+00")
 """
 
 
 class Nights:
-    """Three nights in one process: the first, one eleven weeks later, and one whose weights do not add up."""
+    """Three nights in one process: the first, one with a tight brake on people, and one whose weights do not add up."""
 
     def __init__(self, site: Site) -> None:
         with site.services():
@@ -74,9 +78,10 @@ def test_a_held_plan_is_a_failed_task_with_its_reason(nights: Nights) -> None:
     tasks = nights.asked("SELECT name, state_type FROM task_run WHERE name LIKE 'syncer sync%' ORDER BY start_time")
 
     assert "FAILED" == kind
-    assert "customerio.workspaces is held, nothing of it was sent." in message
+    assert "customerio.people is held, nothing of it was sent." in message
     assert "changed_max" in message
-    assert "| customerio.workspaces | held |" in text
+    assert "| customerio.people | held |" in text
+    assert "| customerio.workspaces | done |" in text
     assert "| salesforce.contacts | done |" in text
     assert [("syncer sync customerio", "COMPLETED"), ("syncer sync salesforce", "COMPLETED"),
             ("syncer sync customerio", "FAILED"), ("syncer sync salesforce", "COMPLETED")] == tasks  # fmt: skip
@@ -103,5 +108,5 @@ def test_the_journal_says_who_started_the_runs(nights: Nights) -> None:
     """Syncer's own status knows these runs, and the held ones as held."""
     results = {one["sync"]: one["holds"] for one in nights.status["syncs"]}
 
-    assert results["customerio.workspaces"]
+    assert results["customerio.people"]
     assert not results["salesforce.contacts"]

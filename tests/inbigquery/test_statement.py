@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,36 @@ def test_a_dataset_elsewhere_is_refused(stage: Stage, bigquery: BigQueryHere, mo
 
     with pytest.raises(UserError, match="lies in US, and the source in EU"):
         stage.engine.states.check()
+
+
+def test_a_dataset_whose_tables_expire_is_refused(
+    stage: Stage, bigquery: BigQueryHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset that deletes its tables after a while would forget the state: it is refused before anything leaves."""
+    stage.map(field("score"))
+    stage.put(ONE, *people(1))
+    bigquery.warehouse.datasets.add("syncer_state")
+    monkeypatch.setattr(bigquery.warehouse, "default_expiration_ms", 60 * 86_400_000)
+
+    with pytest.raises(UserError, match="deletes its tables after 60 days"):
+        stage.engine.states.check()
+    report = stage.run()
+    assert ("failed", []) == (report.result, stage.arrived)
+
+
+def test_what_a_diff_has_put_aside_stays_for_an_hour(stage: Stage, bigquery: BigQueryHere) -> None:
+    """A run that begins beside a `diff` leaves what that has put aside, and deletes it when it is old."""
+    stage.map(field("score"))
+    stage.put(ONE, *people(1))
+    stage.run()
+    prefix = next(name for name in bigquery.warehouse.tables if "_log_" in name).partition("_log_")[0]
+    for name, hours in (("young", 0), ("old", 2)):
+        made = bigquery.warehouse.create(f"{prefix}_stage_{name}", [{"name": "c1", "type": "STRING"}])
+        made.created -= datetime.timedelta(hours=hours)
+
+    stage.run()
+
+    assert [f"{prefix}_stage_young"] == [name for name in bigquery.warehouse.tables if "_stage_" in name]
 
 
 def test_a_table_that_is_gone_is_a_sentence(stage: Stage, bigquery: BigQueryHere) -> None:

@@ -23,7 +23,7 @@ class Clock:
     def __init__(self, schedules: Mapping[str, Schedule], latest: Mapping[str, Latest] | None = None) -> None:
         syncs = [SimpleNamespace(name=name, schedule=schedule) for name, schedule in schedules.items()]
         self.holder: str | None = None
-        control = SimpleNamespace(holder=lambda _: self.holder)
+        control = SimpleNamespace(holder=lambda _: self.holder, latest=lambda: self.latest)
         self.engine: Any = SimpleNamespace(
             config=SimpleNamespace(syncs=syncs, schedule=Schedule()), control=lambda: control
         )

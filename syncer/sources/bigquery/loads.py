@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import requests
 from google.api_core import exceptions as api
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
@@ -46,59 +47,16 @@ class Loads:
 
         Raises ServiceUnavailable or UserError.
         """
+        timeout = self._source.settings.timeout
         try:
             client = self._source.new_client()
             try:
-                self._append(client, file, table, append_id, columns)
+                config = _config(columns)
+                load(client, file, table, f"syncer-delivered-{append_id}", config, self._patience, timeout)
             finally:
                 client.close()
         except FAULTS as error:
             raise self._told(error, table) from None
-
-    def _append(
-        self, client: bigquery.Client, file: Path, table: str, append_id: str, columns: Mapping[str, str]
-    ) -> None:
-        attempt = 0
-        while True:
-            attempt += 1
-            # A job that failed has appended nothing, and its id is used up. Whoever repeats the append meets it again
-            # and goes on from there.
-            job = self._begun(client, f"syncer-delivered-{append_id}-{attempt}", file, table, columns)
-            try:
-                wait_for(job, self._patience, self._source.settings.timeout)
-            except JobFailed as error:
-                if reason_of(error) not in TRANSIENT or attempt >= self._patience.job_attempts:
-                    raise
-            else:
-                return
-            time.sleep(self._patience.pause(attempt))
-
-    def _begun(
-        self, client: bigquery.Client, job_id: str, file: Path, table: str, columns: Mapping[str, str]
-    ) -> bigquery.LoadJob:
-        config = bigquery.LoadJobConfig(
-            source_format=bigquery.SourceFormat.PARQUET,
-            write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
-            create_disposition=bigquery.CreateDisposition.CREATE_IF_NEEDED,
-            schema=[bigquery.SchemaField(name, _TYPES[kind]) for name, kind in columns.items()],
-            time_partitioning=bigquery.TimePartitioning(field="accepted_at"),
-            clustering_fields=["sync", "key"],
-            labels={"app": "syncer", "log": label("delivered")},
-        )
-        with file.open("rb") as rows:
-            try:
-                return client.load_table_from_file(
-                    rows,
-                    table,
-                    size=file.stat().st_size,
-                    num_retries=0,
-                    job_id=job_id,
-                    job_config=config,
-                    timeout=self._source.settings.timeout,
-                )
-            except api.Conflict:
-                job: bigquery.LoadJob = known_job(client, job_id, self._patience, self._source.settings.timeout)
-                return job
 
     def _told(self, error: Exception, table: str) -> SyncerError:
         settings = self._source.settings
@@ -117,3 +75,77 @@ class Loads:
         is_over = isinstance(error, JobFailed) and reason != "timeout"
         said = f"{reason}: {message_of(error)}" if reason == "invalid" else reason or "no answer"
         return ServiceUnavailable(f"BigQuery did not take the rows for {table} ({said}).", doubt=not is_over)
+
+
+def load(
+    client: bigquery.Client,
+    file: Path,
+    table: str,
+    load_id: str,
+    config: bigquery.LoadJobConfig,
+    patience: Patience,
+    timeout: float,
+    *,
+    tries: int = 1,
+) -> None:
+    """Load a file into a table, once for each id. An answer that gets lost is asked for again so many times; then
+    whoever repeats the load finds the job. Raises JobFailed, and what the libraries raise."""
+    attempt = 0
+    while True:
+        attempt += 1
+        # A job that failed has loaded nothing, and its id is used up. Whoever repeats the load meets it again and goes
+        # on from there.
+        job = _begun(client, file, table, f"{load_id}-{attempt}", config, patience, timeout, tries)
+        try:
+            wait_for(job, patience, timeout)
+        except JobFailed as error:
+            if reason_of(error) not in TRANSIENT or attempt >= patience.job_attempts:
+                raise
+        else:
+            return
+        time.sleep(patience.pause(attempt))
+
+
+def _begun(
+    client: bigquery.Client,
+    file: Path,
+    table: str,
+    job_id: str,
+    config: bigquery.LoadJobConfig,
+    patience: Patience,
+    timeout: float,
+    tries: int,
+) -> bigquery.LoadJob:
+    tried = 0
+    while True:
+        tried += 1
+        try:
+            with file.open("rb") as rows:
+                return client.load_table_from_file(
+                    rows,
+                    table,
+                    size=file.stat().st_size,
+                    num_retries=0,
+                    job_id=job_id,
+                    job_config=config,
+                    timeout=timeout,
+                )
+        except api.Conflict:
+            job: bigquery.LoadJob = known_job(client, job_id, patience, timeout)
+            return job
+        except (api.ServerError, api.TooManyRequests, requests.ConnectionError, requests.Timeout):
+            if tried >= tries:
+                raise
+        time.sleep(patience.pause(tried))
+
+
+def _config(columns: Mapping[str, str]) -> bigquery.LoadJobConfig:
+    return bigquery.LoadJobConfig(
+        source_format=bigquery.SourceFormat.PARQUET,
+        write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
+        create_disposition=bigquery.CreateDisposition.CREATE_IF_NEEDED,
+        schema=[bigquery.SchemaField(name, _TYPES[kind]) for name, kind in columns.items()],
+        time_partitioning=bigquery.TimePartitioning(field="accepted_at"),
+        clustering_fields=["sync", "key"],
+        labels={"app": "syncer", "log": label("delivered")},
+    )

@@ -9,7 +9,7 @@ around statements.
 What it cannot show:
 
 - Values that DuckDB computes otherwise: TO_JSON_STRING of floats, large integers, bytes and timestamps is spelt in
-  DuckDB's way; FARM_FINGERPRINT is another hash; division by zero gives infinity and no error; ARRAY_AGG(… LIMIT n),
+  DuckDB's way; FARM_FINGERPRINT is another hash; ARRAY_AGG(… LIMIT n),
   GEOGRAPHY functions and everything that sqlglot cannot translate fail as invalidQuery though BigQuery has them.
   BIGNUMERIC is computed to 18 decimal places, and left out of queries when it has more digits than 38; INTERVAL and
   RANGE can be stored and read, not queried. Collations are analysed and not applied. `judged` says for one statement

@@ -108,6 +108,8 @@ class Catalog:
         self.tables: dict[str, Stored] = {}
         self.datasets: set[str] = set()
         """Those that are there without a table in them."""
+        self.default_expiration_ms: int | None = None
+        """What every dataset says of the tables to come; none is deleted for it here."""
         self.clock: Callable[[], datetime.datetime] = now
         self.lock = threading.RLock()
 

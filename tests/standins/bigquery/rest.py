@@ -144,6 +144,7 @@ class BigQueryStandIn(StandIn):
             "id": f"{project}:{dataset}",
             "datasetReference": {"projectId": project, "datasetId": dataset},
             "location": self.warehouse.location,
+            **({"defaultTableExpirationMs": str(expires)} if (expires := self.warehouse.default_expiration_ms) else {}),
         }
 
     def _add_dataset(self, project: str, body: dict[str, Any]) -> Answer:
@@ -170,7 +171,13 @@ class BigQueryStandIn(StandIn):
             "kind": "bigquery#tableList",
             "totalItems": len(found),
             "tables": [
-                {"id": one.full_name, "tableReference": reference(one.full_name), "type": one.kind, **one.resource}
+                {
+                    "id": one.full_name,
+                    "tableReference": reference(one.full_name),
+                    "type": one.kind,
+                    "creationTime": milliseconds(one.created),
+                    **one.resource,
+                }
                 for one in listed
             ],
         }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from destinations.standins.server import Server
 from tests.page.town import Town
@@ -23,7 +23,9 @@ FLAGS = [
     "--disable-sync",
 ]
 ARTEFACTS = Path(os.environ.get("SYNCER_ARTEFACTS") or Path(__file__).parents[1] / "artefacts")
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
+"""How long anything on the page may take where many tests share a machine; it takes a fraction of a second."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")

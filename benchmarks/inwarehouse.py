@@ -21,11 +21,12 @@ import structlog
 
 from benchmarks import nights
 from destinations.standins.server import Answer, Request, Server
+from syncer.account import Options
 from syncer.config import Config, Configured
 from syncer.config_file import BigQuerySource, DatasetState, Delivery, LocalState, Service
 from syncer.destination import Limits
 from syncer.mapping import Brakes
-from syncer.run import Engine, Options
+from syncer.run import Engine
 from syncer.schedule import Schedule
 from syncer.sources.bigquery import BigQuery
 from syncer.testing import Memory, MemorySettings

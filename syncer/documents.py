@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from syncer.account import Report
 from syncer.change import Change, LastWrite
 from syncer.changes import Changes, Outcome
 from syncer.control import Act, Approval, Control, Parked, Pause, Refusal, Request, Run
@@ -20,7 +21,6 @@ from syncer.plan import HIDDEN, Plan, change_document, shown
 from syncer.readback import Adopted, Drift, Verified
 from syncer.relations import ids_of, is_relation
 from syncer.relations import shown as shown_relation
-from syncer.run import Report
 from syncer.spans import seconds_of
 from syncer.undo import REASONS, Kept, Undoing
 

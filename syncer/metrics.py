@@ -28,7 +28,7 @@ from syncer.observing import Observer
 from syncer.survey import Health, quotas
 
 if TYPE_CHECKING:
-    from syncer.run import Report
+    from syncer.account import Report
 
 RESULTS = ("done", "held", "failed")
 OUTCOMES = ("accepted", "rejected", "deferred", "unsent")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from syncer.run import Report
+    from syncer.account import Report
 
 
 class Observer:

@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from syncer import sql
+from syncer.account import Prepared
 from syncer.change import Change, Held, LastWrite, Value, Wanted
 from syncer.compare import calculator, slots_of
 from syncer.control import EMPTY, Control, Standing
@@ -30,7 +31,7 @@ from syncer.mapping import RELATE, Sync
 from syncer.plan import Plan, Slot, field_values_of, identity_text, values_of
 from syncer.pushing import BrokenPromise
 from syncer.relations import SEPARATOR, ids_of, is_relation
-from syncer.run import Engine, Prepared
+from syncer.run import Engine
 from syncer.state import Relation, state_is_readable, write_parquet
 
 PIECE = 10_000

@@ -1,38 +1,32 @@
 """One run, a straight line: read, map, compare, judge, push, remember, close.
 
-`Engine.diff` stops after judge; it is the same path. An engine belongs to one process: it holds the config, the
-gates that its syncs share, and the wish to stop.
+`Engine.diff` stops after judge; it is the same path. What all runs of a process share is in `workshop`, what one is
+asked and comes to in `account`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
 import structlog
 
+from syncer.account import Options, Prepared, Report, count_unsent, facts_of, log_line, measures_of, tell_span
 from syncer.brakes import judge, judge_allowance
-from syncer.canonical import Canon, canon
 from syncer.compare import calculator, compare, slots_of, temporary_folder
-from syncer.config import Config
 from syncer.control import EMPTY, Approval, Control, Standing
-from syncer.delivered import delivered_log, not_logged
-from syncer.delivery import MISSING, Batch, Delivered, Delivery, estimate
-from syncer.destination import Destination, Limits, Pace
+from syncer.delivered import not_logged
+from syncer.delivery import Batch, Delivered, Delivery, estimate
+from syncer.destination import Destination
 from syncer.errors import (
-    DestinationUnusable,
     NotDue,
     Problem,
-    ServiceUnavailable,
     StateDamaged,
     Stopping,
     SyncBusy,
@@ -44,215 +38,20 @@ from syncer.history import note, tidy
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.narrowed import Read
-from syncer.observing import Observer
 from syncer.plan import Hold, Plan, identity_text
 from syncer.pushing import Pauses
-from syncer.source import Source, asked_by
+from syncer.source import asked_by
 from syncer.spans import seconds_of
 from syncer.stages import Stages
 from syncer.state import Inputs, State, look_again
-from syncer.states import States
-from syncer.transport import Gates, Transport
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
+from syncer.workshop import Workshop
 
 log = structlog.get_logger(__name__)
 
 
-class Planner(Protocol):
-    """Makes a plan that does not come from the source; everything else about its run is as always."""
-
-    undoes: int
-    """The run whose changes the plan takes back, for the journal."""
-
-    def plan(self, prepared: Prepared, inputs: Inputs, state: State, control: Control, file: Path) -> Plan:
-        """The plan, written to `file`. The caller holds the sync. Raises SyncerError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a person can ask of one run."""
-
-    release: bool = False
-    """Over the brakes, this once; it is written into the journal."""
-    only: tuple[str, ...] = ()
-    """Just these keys."""
-    records_max: int | None = None
-    """A canary: send no more than so many."""
-    digest: str | None = None
-    """The plan that was saved; any other is refused."""
-    saved: str | None = None
-    """The name of the saved plan, which is used once."""
-    continues: bool = False
-    """Send the rest of the plan that the last canary began, and nothing else."""
-    trigger: str = "command"
-    """What started the run, for the journal."""
-    by: str | None = None
-    """Who asked for it, for the journal."""
-    planner: Planner | None = None
-    """Makes another plan than the one from the source."""
-    is_due: Callable[[Control], bool] | None = None
-    """Asked when the sync is held: whether nobody else has done meanwhile what the run is for."""
-    modified: str | None = None
-    """When the source had changed, for a run that was started by that; for the journal."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run came to. `result` is done, held or failed; the counts of `delivered` add up."""
-
-    sync: Sync
-    run: int | None
-    result: str
-    delivered: Delivered
-    requests: int = 0
-    seconds: float = 0.0
-    holds: list[Hold] = field(default_factory=list)
-    released: list[str] = field(default_factory=list)
-    error: str | None = None
-    warnings: list[str] = field(default_factory=list)
-    """Sentences about what went wrong beside the run."""
-    expense: dict[str, int | float | str | None] = field(default_factory=dict)
-    """What reading the source came to, as `Plan.expense`; empty where nothing was read."""
-    cause: str | None = None
-    """One word for `error`, as errors have it."""
-    stages: Stages = field(default_factory=Stages)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A sync whose files, source columns and mapping fit together; nothing of the rows is read yet."""
-
-    sync: Sync
-    canon: Canon
-    destination: Destination
-    limits: Limits
-
-
-class Engine:
-    """Everything that runs of this process share."""
-
-    def __init__(
-        self,
-        config: Config,
-        source: Source,
-        adapters: Callable[[str], type[Destination]],
-        stop: threading.Event | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.config = config
-        self.source = source
-        self.stop = stop or threading.Event()
-        self._adapters = adapters
-        self._clock = clock
-        self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
-        self._control: Control | None = None
-        self._delivered = delivered_log(config, source)
-        self.states = States(config, source)
-        self._lock = threading.Lock()
-        self.observers: list[Observer] = []
-        """Told of every request and of every run that is in the journal."""
-
-    def successor(self, config: Config, source: Source) -> Engine:
-        """An engine for a config that was read anew, with the same state: runs under way finish with this one.
-
-        Both have one store, one wish to stop, and as long as no pace is another one, the same gates.
-        """
-        made = Engine(config, source, self._adapters, self.stop, self._clock)
-        made._control = self.control()
-        made.observers = self.observers
-        made._control.retry_after(config.delivery.retry_delays_seconds)
-        if (self.config.delivery, self._paces) == (config.delivery, made._paces):
-            made._gates = self._gates
-        return made
-
-    @property
-    def _paces(self) -> dict[str, Pace]:
-        """How fast each destination may be asked."""
-        configured = self.config.destinations.items()
-        return {name: self._adapters(one.kind).pace(one.settings) for name, one in configured}
-
-    # --- what commands ask for -------------------------------------------------------------------------------
-
-    def destination(self, name: str) -> Destination:
-        """The configured destination, with a way out of its own and the gate that its account shares."""
-        configured = self.config.destinations[name]
-        adapter = self._adapters(configured.kind)
-        delivery = self.config.delivery
-        account = adapter.account(configured.settings) or name
-        gate = self._gates.gate(f"{configured.kind}:{account}", adapter.pace(configured.settings))
-        transport = Transport(
-            gate,
-            title=adapter.title,
-            stop=self.stop,
-            timeout=configured.settings.timeout,
-            attempts=configured.settings.attempts,
-            retry_after_max=delivery.retry_after_max,
-            wait_first=delivery.wait_first,
-            wait_max=delivery.wait_max,
-            gates=self._gates,
-            watch=partial(self._requested, name),
-        )
-        return adapter(name, configured.settings, transport)
-
-    def _requested(self, destination: str, status: int | None, seconds: float) -> None:
-        for observer in self.observers:
-            observer.requested(destination, status, seconds)
-
-    def _finished(self, report: Report) -> None:
-        for observer in self.observers:
-            observer.finished(report)
-
-    @property
-    def adapters(self) -> Callable[[str], type[Destination]]:
-        """Kind of destination → its adapter."""
-        return self._adapters
-
-    def without_secrets(self, sentence: str) -> str:
-        """A sentence without what the config's references stand for, should it have found its way into it."""
-        return self.config.document.without_secrets(sentence) if self.config.document else sentence
-
-    def title(self, name: str) -> str:
-        """What people call the service of a configured destination."""
-        return self._adapters(self.config.destinations[name].kind).title
-
-    def state(self, sync: str) -> State:
-        """Where a sync's values lie; opens nothing."""
-        return self.states.of(sync)
-
-    def now(self) -> float:
-        """Seconds since 1970, by this engine's clock."""
-        return self._clock()
-
-    def problem(self, sync: Sync, inside: Problem) -> Problem:
-        """A problem whose place is a path inside the sync, as one with file and line."""
-        return self.config.problem(sync, inside.place, inside.sentence)
-
-    @contextlib.contextmanager
-    def placed(self, sync: Sync) -> Iterator[None]:
-        """Give the problems that a source tells of a sync (`query`, `source.path`) their file and line."""
-        try:
-            yield
-        except UserError as error:
-            raise UserError(self.problem(sync, one) if one.place else one for one in error.problems) from None
-        except (ServiceUnavailable, DestinationUnusable) as error:
-            error.is_of_source = True
-            raise
-
-    def prepare(self, sync: Sync, *, may_have_moved: bool = False) -> Prepared:
-        """Fit the mapping to the source's columns and to the state. Raises UserError with every misfit.
-
-        A sync whose match or object is another one now fits all the same when it `may_have_moved`.
-        """
-        with self.placed(sync):
-            schema = self.source.schema(sync)
-        destination = self.destination(sync.destination)
-        limits = destination.limits(sync)
-        made, problems = canon(sync, schema, limits)
-        moved = [] if may_have_moved else self._moved(sync)
-        found = [self.problem(sync, one) for one in [*problems, *moved]]
-        if found or made is None:
-            raise UserError(found)
-        return Prepared(sync, made, destination, limits)
+class Engine(Workshop):
+    """The runs of one process."""
 
     def prepare_all(self, syncs: Sequence[Sync], *, trigger: str | None = None) -> list[Prepared]:
         """Prepare several; every problem of all of them at once, before anything is sent for any.
@@ -347,7 +146,7 @@ class Engine:
             try:
                 with asked_by(run_id), stages.run() as span:
                     self._straight(prepared, state, control, report, options, progress or (lambda done: None))
-                    _tell_span(span, report)
+                    tell_span(span, report)
             except SyncerError as error:
                 report.result, report.error, report.cause = "failed", str(error), cause_of(error)
                 self._recover(control, prepared, report, options)
@@ -362,7 +161,7 @@ class Engine:
             report.requests = prepared.destination.transport.requests
             report.seconds = time.monotonic() - started
             self._log_delivered(state, control, report)
-        _log_line(report)
+        log_line(report)
         self._finished(report)
         return report
 
@@ -370,7 +169,7 @@ class Engine:
         """Close a run that was broken off, as the journal knows it: it has the outcomes that were remembered."""
         undoes = {"undoes": options.planner.undoes} if options.planner else {}
         by = {"by": options.by} if options.by else {}
-        facts = {"trigger": options.trigger, **undoes, **by, **_measures(prepared, report)}
+        facts = {"trigger": options.trigger, **undoes, **by, **measures_of(prepared, report)}
         # A store that refuses this too is told of by the next run, when it recovers.
         with contextlib.suppress(StateDamaged):
             control.recover(report.sync.name, report.error or "", facts)
@@ -380,20 +179,6 @@ class Engine:
                     planned=run.planned, accepted=run.accepted, rejected=run.rejected, deferred=run.deferred,
                     unsent=run.unsent,
                 )  # fmt: skip
-
-    def control(self) -> Control:
-        """The control store, opened for writing, once per process."""
-        with self._lock:
-            if self._control is None:
-                self._control = Control.open(self.config.state, self.config.delivery.retry_delays_seconds, self._clock)
-            return self._control
-
-    def close(self) -> None:
-        """Let go of the control store."""
-        with self._lock:
-            if self._control is not None:
-                self._control.close()
-                self._control = None
 
     # --- the line --------------------------------------------------------------------------------------------
 
@@ -434,10 +219,12 @@ class Engine:
         if decided.is_held:
             report.holds, report.result = list(decided.holds), "held"
             report.delivered = Delivered(planned=plan.sendable, unsent=plan.sendable)
-            _count_unsent(plan, report.delivered)
+            count_unsent(plan, report.delivered)
             plan.file.unlink()
             facts = {
-                "holds": [asdict(hold) for hold in report.holds], **_facts(plan, options), **_measures(prepared, report)
+                "holds": [asdict(hold) for hold in report.holds],
+                **facts_of(plan, options),
+                **measures_of(prepared, report),
             }  # fmt: skip
             counts = report.delivered.counts
             control.finish_run(run_id, result="held", counts=counts, facts=facts, digest=plan.digest)
@@ -458,7 +245,7 @@ class Engine:
         )  # fmt: skip
         with report.stages.stage("push"):
             report.delivered = delivered = delivery.deliver()
-        _count_unsent(plan, delivered)
+        count_unsent(plan, delivered)
         report.error, report.cause = delivered.error, delivered.cause
         report.result = "failed" if delivered.error else "done"
         is_complete = report.result == "done" and not delivered.deferred and not delivered.unsent
@@ -469,9 +256,9 @@ class Engine:
             requests=prepared.destination.transport.requests,
             error=delivered.error,
             facts={
-                **_facts(plan, options),
+                **facts_of(plan, options),
                 **rest(plan, options.records_max, report.released),
-                **_measures(prepared, report),
+                **measures_of(prepared, report),
             },
             plan_id=plan_id,
             versions=plan.versions if is_complete and not options.only else None,
@@ -585,28 +372,6 @@ class Engine:
         """The brakes on a plan that does not come from the source, whose age says nothing of it."""
         return judge(plan, plan.sync.brakes, None, datetime.datetime.fromtimestamp(self._clock(), datetime.UTC))
 
-    def _moved(self, sync: Sync) -> list[Problem]:
-        """A sync whose object, key or match is another one than its state was made with."""
-        control = Control.look(self.config.state)
-        if control is None:
-            return []
-        try:
-            standing = control.standing(sync.name)
-        finally:
-            control.close()
-        if (
-            not standing.identity
-            or standing.identity == identity_text(sync)
-            or not (standing.base_file or standing.plans)
-        ):
-            return []
-        sentence = (
-            "Its object, key or match is not the one that its remembered values belong to, so this is a new sync. "
-            f"Run `syncer adopt {sync.name}` to take over what the destination holds, or `syncer forget {sync.name}` "
-            "to send everything again."
-        )
-        return [Problem("match", sentence)]
-
     def note(self, state: State, control: Control, sync: Sync) -> bool:
         """Bring the history up to date; says whether it is. What is missing stays where it is for the next run."""
         seconds = self.config.history.keep_seconds
@@ -659,59 +424,3 @@ def _postponable(event: str, state: State, work: Callable[[], None]) -> bool:
     else:
         return True
     return False
-
-
-def _facts(plan: Plan, options: Options) -> dict[str, object]:
-    """What the journal keeps of a plan beside its outcomes."""
-    undoes = {} if plan.undoes is None else {"undoes": plan.undoes}
-    by = {} if options.by is None else {"by": options.by}
-    modified = {} if options.modified is None else {"modified": options.modified}
-    return {
-        "trigger": options.trigger,
-        **undoes,
-        **by,
-        **modified,
-        "rows": plan.rows,
-        "known": plan.known,
-        "counts": plan.counts,
-        **plan.expense,
-    }
-
-
-def _measures(prepared: Prepared, report: Report) -> dict[str, object]:
-    """What the journal keeps of how a run went: where the time went, what the service counts, why it failed."""
-    quota = prepared.destination.quota()
-    missing = report.delivered.reasons["rejected", MISSING]
-    return {
-        "stages": report.stages.seconds,
-        **({} if quota is None else {"quota": {"used": quota.used, "allowed": quota.allowed, "left": quota.left}}),
-        **({} if report.cause is None else {"cause": report.cause}),
-        **({"missing": missing} if missing else {}),
-    }
-
-
-def _count_unsent(plan: Plan, delivered: Delivered) -> None:
-    """Tell by kind what of a plan did not leave, which is the rest of it."""
-    for kind, number in (("new", plan.new), ("changed", plan.changed + plan.rescored), ("removed", plan.removed)):
-        told = sum(delivered.kinds[kind, outcome] for outcome in ("accepted", "rejected", "deferred"))
-        if number > told:
-            delivered.kinds[kind, "unsent"] = number - told
-
-
-def _tell_span(span: Any, report: Report) -> None:
-    """What a run came to, for its span: numbers and one word."""
-    if span is not None:
-        span.set_attributes({"syncer.run": report.run or 0, "syncer.result": report.result})
-        span.set_attributes({f"syncer.{name}": number for name, number in report.delivered.counts.items()})
-
-
-def _log_line(report: Report) -> None:
-    """One line a run, without any value."""
-    counts = report.delivered.counts
-    write = log.info if report.result == "done" else log.warning
-    write(
-        "run", sync=report.sync.name, run=report.run, result=report.result, **counts,
-        requests=report.requests, seconds=round(report.seconds, 2), error=report.error,
-        holds=[hold.brake for hold in report.holds], released=report.released,
-        bytes_read=report.expense.get("bytes_read"), price=report.expense.get("price"),
-    )  # fmt: skip

@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from syncer import sql
+from syncer.account import Prepared
 from syncer.canonical import FAMILY
 from syncer.change import Value
 from syncer.compare import calculator, slots_of, temporary_folder
@@ -29,7 +30,7 @@ from syncer.history import Layout, layouts, readable
 from syncer.mapping import Sync
 from syncer.plan import Plan, Slot, field_values_of, identity_text, mapping_text, values_of
 from syncer.readback import PIECE, is_readable, is_same, pieces, raw, readings
-from syncer.run import Engine, Prepared
+from syncer.run import Engine
 from syncer.state import Inputs, Relation, State, look_again, state_is_readable, write_parquet
 
 LISTED_MAX = 1_000

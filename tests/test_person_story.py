@@ -11,8 +11,9 @@ import pytest
 import destinations
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Server
+from syncer.account import Report
 from syncer.config import load
-from syncer.run import Engine, Report
+from syncer.run import Engine
 from syncer.sources import source_of
 from tests.workplace import NO_BRAKES, Workplace
 

@@ -26,7 +26,8 @@ from syncer.observing import Observer
 from syncer.survey import Survey, expiries, survey
 
 if TYPE_CHECKING:
-    from syncer.run import Engine, Report
+    from syncer.account import Report
+    from syncer.run import Engine
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,8 @@ from syncer.cli.frame import counted, load, open_engine, print_json, sentences, 
 from syncer.cli.group import DONE, DRIFTED, FAILED, as_json, cli, names
 
 if TYPE_CHECKING:
-    from syncer.run import Engine, Prepared
+    from syncer.account import Prepared
+    from syncer.run import Engine
 
 
 @cli.command()

@@ -13,8 +13,9 @@ from syncer.cli.frame import load, open_engine, print_json, sentences, stop_on_s
 from syncer.cli.group import DONE, FAILED, HELD, SHOWN_CHANGES, SOME_REFUSED, as_json, cli, names
 
 if TYPE_CHECKING:
+    from syncer.account import Options, Prepared
     from syncer.mapping import Sync
-    from syncer.run import Engine, Options, Prepared
+    from syncer.run import Engine
     from syncer.saved import SavedPlan
 
 
@@ -115,9 +116,9 @@ def sync(
     3: a brake holds.
     """
     from syncer import report, saved
+    from syncer.account import Options
     from syncer.alerts.watch import after_runs
     from syncer.errors import UserError
-    from syncer.run import Options
 
     with sentences(is_json=is_json):
         config = load(file)
@@ -264,8 +265,8 @@ def undo(file: Path, run: int, is_dry: bool, release: bool, is_json: bool) -> No
     Exit codes are those of `sync`.
     """
     from syncer import documents, report
+    from syncer.account import Options
     from syncer.alerts.watch import after_runs
-    from syncer.run import Options
     from syncer.undo import Undoing, looked_at, undoable
 
     with sentences(is_json=is_json):

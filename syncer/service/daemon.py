@@ -1,15 +1,19 @@
-"""The daemon: one loop that keeps time, a desk that runs what is due, and a config that may be read anew."""
+"""The daemon: a clock with its chores, a desk that runs what is due, and a config that may be read anew."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import logging
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
 
 import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
 from syncer import __version__
 from syncer.alerts.watch import Watchman
@@ -67,8 +71,6 @@ class Daemon:
         self._reloading = threading.Lock()
         self._wants_reload = threading.Event()
         self._has_moved = False
-        self._tidied = 0.0
-        self._looked = time.monotonic()
         self._modified: dict[str, tuple[float, datetime.datetime | None]] = {}
         self._told = ""
         self.ticked_at: float | None = None
@@ -171,27 +173,58 @@ class Daemon:
         control = engine.control()
         for start in self._timetable.due(engine, control.latest(), control.pauses(), engine.now()):
             self.desk.offer(start)
-        if time.monotonic() - self._looked > TAKE_UP_SECONDS:
-            self._looked = time.monotonic()
-            self.desk.take_up()
-        if time.monotonic() - self._tidied > TIDY_SECONDS or not self._tidied:
-            self._tidied = time.monotonic()
-            control.prune_asked(seconds_of(engine.config.service.keep))
+
+    def tidy(self) -> None:
+        """Let the journal drop what it need not keep any more."""
+        engine = self._engine
+        engine.control().prune_asked(seconds_of(engine.config.service.keep))
 
     def keep_time(self) -> None:
-        """Tick until the stop is set. A store that cannot be read or written is told of, and tried again."""
-        while not self.stop.is_set():
-            self.ticked_at = time.monotonic()
-            try:
-                self.tick()
-                self._told = ""
-            except SyncerError as error:
-                self._tell_once(str(error))
-            except Exception as error:  # noqa: BLE001 - the daemon outlives a fault in one look
-                # The fault's place is told; its text may hold data.
-                self._tell_once(f"Syncer's fault: {type(error).__name__} in {place_of(error)}.")
-            self.manager.beat()
-            self.stop.wait(TICK_SECONDS)
+        """Tick until the stop is set, and do the rarer chores. They take turns in one thread, and none overlaps itself.
+
+        A store that cannot be read or written is told of, and tried again.
+        """
+        # The library warns of each start that it skips because the one before still runs, which is what we asked for.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        chores = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(max_workers=1)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone=datetime.UTC,
+        )
+        at_once = datetime.datetime.now(datetime.UTC)
+        every = {self._tick_on: TICK_SECONDS, self._take_up: TAKE_UP_SECONDS, self._tidy: TIDY_SECONDS}
+        for chore, seconds in every.items():
+            chores.add_job(chore, IntervalTrigger(seconds=seconds, timezone=datetime.UTC), next_run_time=at_once)
+        chores.start()
+        self.stop.wait()
+        chores.shutdown(wait=True)
+
+    def _tick_on(self) -> None:
+        self.ticked_at = time.monotonic()
+        if self._told_after(self.tick):
+            self._told = ""
+        self.manager.beat()
+
+    def _take_up(self) -> None:
+        self._told_after(self.desk.take_up)
+
+    def _tidy(self) -> None:
+        self._told_after(self.tidy)
+
+    def _told_after(self, chore: Callable[[], None]) -> bool:
+        """Do it, and tell what goes wrong, once; says whether nothing did."""
+        if self.stop.is_set():
+            return False
+        try:
+            chore()
+        except SyncerError as error:
+            self._tell_once(str(error))
+        except Exception as error:  # noqa: BLE001 - the daemon outlives a fault in one look
+            # The fault's place is told; its text may hold data.
+            self._tell_once(f"Syncer's fault: {type(error).__name__} in {place_of(error)}.")
+        else:
+            return True
+        return False
 
     def _tell_once(self, error: str) -> None:
         if error != self._told:

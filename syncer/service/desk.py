@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from syncer.account import Options, Prepared, Report
 from syncer.control import Control, Request
 from syncer.errors import NotDue, Stopping, SyncBusy, SyncerError
 from syncer.logs import place_of
 from syncer.mapping import Sync
 from syncer.overview import schedule_of
-from syncer.run import Engine, Options, Prepared, Report
+from syncer.run import Engine
 from syncer.service.timetable import Start
 
 log = structlog.get_logger(__name__)

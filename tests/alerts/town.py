@@ -11,9 +11,10 @@ import destinations
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.orbit import OrbitStandIn
 from destinations.standins.server import Server
+from syncer.account import Options, Report
 from syncer.alerts.watch import Watch, modified_of
 from syncer.config import load
-from syncer.run import Engine, Options, Report
+from syncer.run import Engine
 from syncer.sources import source_of
 from tests.standins.hearing import ReceiverStandIn, SlackStandIn
 from tests.workplace import Workplace

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import apsw
 
+from syncer.account import Options, Report
 from syncer.change import Change, Job, Outcome, accepted
 from syncer.config import Config, load
 from syncer.mapping import Sync
-from syncer.run import Engine, Options, Report
+from syncer.run import Engine
 from syncer.sources import source_of
 from syncer.testing import Memory
 from tests.workplace import NO_BRAKES, Workplace

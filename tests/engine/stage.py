@@ -21,13 +21,14 @@ import pyarrow as pa
 import pytest
 
 from syncer import documents, sql
+from syncer.account import Options, Prepared, Report
 from syncer.change import Change, Value
 from syncer.config import Config, Configured
 from syncer.config_file import DatasetState, Delivery, DuckDBSource, LocalState, Service
 from syncer.destination import Limits
 from syncer.mapping import Brakes, Field, Sync
 from syncer.plan import Plan
-from syncer.run import Engine, Options, Prepared, Report
+from syncer.run import Engine
 from syncer.schedule import Schedule
 from syncer.source import Reading, Source
 from syncer.testing import Arrival, Decision, Memory, MemorySettings

@@ -20,13 +20,14 @@ import destinations
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Answer, Request, Server
 from syncer import delivery
+from syncer.account import Report
 from syncer.change import Change, Job, Outcome, accepted, deferred, rejected
 from syncer.config import load
 from syncer.delivery import REJECTED_AFTER, cut
 from syncer.destination import Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping, UserError
 from syncer.mapping import Sync
-from syncer.run import Engine, Report
+from syncer.run import Engine
 from syncer.source import Reading
 from syncer.sources import source_of
 from syncer.testing import Memory

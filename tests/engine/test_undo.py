@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from syncer import documents
+from syncer.account import Options, Report
 from syncer.change import Change, Outcome, accepted, rejected
 from syncer.change import Held as ThereHeld
 from syncer.config_file import History
@@ -20,7 +21,6 @@ from syncer.forgetting import forget
 from syncer.history import life
 from syncer.mapping import Brakes, Sync
 from syncer.readback import adopt
-from syncer.run import Options, Report
 from syncer.state import State
 from syncer.undo import Undoing, looked_at, undoable
 from tests.engine.moody import Moody, Stage

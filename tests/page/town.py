@@ -11,8 +11,9 @@ import requests
 import destinations
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Answer, Request
+from syncer.account import Options
 from syncer.config import load
-from syncer.run import Engine, Options
+from syncer.run import Engine
 from syncer.sources import source_of
 from tests.standins.webhook import REFUSED, WebhookStandIn
 from tests.workplace import Process, Workplace, until

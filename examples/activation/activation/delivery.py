@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from syncer import documents
+from syncer.account import Options
 from syncer.cli.frame import load, open_engine
 from syncer.errors import SyncerError
-from syncer.run import Options
 
 
 def destinations(config_file: Path) -> list[str]:

@@ -134,7 +134,7 @@ def lines(process: Process) -> list[dict[str, Any]]:
 def serving(town: Town) -> tuple[Process, str]:
     """A daemon of its own process, and its address."""
     process = town.start("serve")
-    until(lambda: lines(process) or not process.is_running, "it never serves")
+    until(lambda: lines(process) or not process.is_running, "it never serves", 120)
     return process, str(lines(process)[0]["address"])
 
 
@@ -149,15 +149,15 @@ def test_a_trigger_that_was_accepted_outlives_a_kill(town: Town) -> None:
         return requests.post(f"{address}/api/syncs/{path}", json=body, timeout=30).json()
 
     running = ask("customerio.people/runs", {"by": "Ada"})["request"]
-    until(lambda: town.customerio.applied == 1, "the first run never sends")
+    until(lambda: town.customerio.applied == 1, "the first run never sends", 120)
     waiting = [ask(f"customerio.{name}/runs", {"by": "Bo"})["request"] for name in ("people2", "people3")]
     ask("customerio.people3/pause", {"by": "Cy"})
     process.kill()
     town.customerio.held_back.set()
 
     process, address = serving(town)
-    until(lambda: ["failed", "done"] == town.results("customerio.people"), "the run that was killed is lost")
-    until(lambda: ["done"] == town.results("customerio.people2"), "the request that waited is lost")
+    until(lambda: ["failed", "done"] == town.results("customerio.people"), "the run that was killed is lost", 120)
+    until(lambda: ["done"] == town.results("customerio.people2"), "the request that waited is lost", 120)
 
     def states() -> list[str]:
         numbers = (running, *waiting)

@@ -49,8 +49,13 @@ class Slow(StandIn):
         if self.is_write(request):
             self.applied += 1
             time.sleep(self.after_seconds)
-            if self.held_back:
-                self.held_back.wait(60)
+            if held := self.held_back:
+                # It answers others meanwhile.
+                self.lock.release()
+                try:
+                    held.wait(60)
+                finally:
+                    self.lock.acquire()
         return answer
 
     def drained(self) -> None:

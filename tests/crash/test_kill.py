@@ -247,7 +247,7 @@ def contacts_survive(folder: Path, kills: int, seed: int) -> None:
         assert {row["email"]: (row["score"], row["label"]) for row in wanted} == held
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_people_survive_kills(tmp_path: Path, seed: int) -> None:
     """After ten kills in all phases the people at customer.io are those of the source, and little came twice."""
     people_survive(tmp_path, kills=10, seed=seed)

@@ -6,6 +6,7 @@ import pytest
 
 from syncer import documents
 from syncer.mapping import Field
+from syncer.schedule import Schedule
 from tests.engine.stage import SHARES, Stage, deciding, field
 
 ONE = "user_id VARCHAR, x DOUBLE"
@@ -184,7 +185,7 @@ def test_equal_plans_have_equal_digests(stage: Stage) -> None:
     stage.put(ONE, ("u_1", 1.0), ("u_2", 2.0))
     digests = {stage.plan().plan.digest}
     stage.now += 1000
-    stage.map(field("y", "x"), field("x"), schedule="every 15m")
+    stage.map(field("y", "x"), field("x"), schedule=Schedule(every="15m"))
     stage.put("x INTEGER, other VARCHAR, user_id VARCHAR", (2, "?", "u_2"), (1, "?", "u_1"))
     stage.restart()
     digests.add(stage.plan().plan.digest)

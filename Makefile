@@ -66,7 +66,7 @@ example: .venv-example/.installed  ## From raw events to scores, to the services
 	cd examples/activation && ../../$(EXAMPLE)/python -m activation.walk
 
 test: .venv/.tests  ## Run the tests, in parallel.
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-example: .venv-example/.tests  ## Run the tests of the example.
 	$(EXAMPLE)/python -m pytest -n $(WORKERS) tests/example
@@ -82,7 +82,7 @@ types: .venv/.lint  ## Check the types of both packages, strictly.
 check: lint types test  ## All of the above.
 
 soak: .venv/.tests  ## The long endurance runs: hundreds of kills, thousands of random histories.
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow --timeout 7200
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow --timeout 7200
 
 bench: .venv/.tests  ## Measure, as ratios within one run.
 	$(BIN)/python -m benchmarks --page docs/performance.md

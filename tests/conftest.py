@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,18 @@ from destinations.standins.server import Server
 from tests.postgres import PostgresServer, running
 from tests.sources.bigquery_here import BigQueryHere
 from tests.standins.bigquery import BigQueryStandIn, Storage
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests wait for servers and processes about a quarter of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the page share a daemon with a month of runs, so one worker has them all."""
+    for item in items:
+        if "tests/page/" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("page"))
 
 
 @pytest.fixture(scope="session")

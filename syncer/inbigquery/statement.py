@@ -181,7 +181,7 @@ class Comparison:
             f"keyed AS (SELECT *, {', '.join(keyed)} FROM source)",
             (
                 "src AS (\n  SELECT *, COUNT(*) OVER (PARTITION BY _key) AS _same_key,"
-                f" COUNT(*) OVER (PARTITION BY _key{split}) AS _weight\n  FROM keyed\n"
+                f" COUNT(*) OVER (PARTITION BY _key{split}) AS _weight\n  FROM keyed\n  WHERE TRUE\n"
                 f"  QUALIFY ROW_NUMBER() OVER (PARTITION BY _key{split} ORDER BY _key) = 1\n)"
             ),
             stored.relations(),

@@ -118,14 +118,24 @@ def _parsed(shape: type[Shape], document: Any, artifact: str, place: str) -> Sha
     return found
 
 
+SKIPPED_LISTED_MAX = 3
+"""More skipped tests than that are counted, when something that failed says why."""
+
+
 def refuse_failed(sync: Sync, results: Sequence[RunResults], manifest: Manifest, dialect: str) -> None:
     """Raises UserError with everything of dbt's that fed this sync and did not succeed, or when nothing did."""
     statuses = {one.unique_id: one.status for found in results for one in found.results}
     models = _models_of(sync, manifest, dialect)
+    failures = list(_failures(models, statuses, manifest))
+    skipped = [name for name, what in failures if what == "skipped" and "test" in _kind(manifest, name)]
+    is_told_in_one = len(skipped) > SKIPPED_LISTED_MAX and any(what != "skipped" for _, what in failures)
     problems = [
         Problem(sync.name, f"dbt {_kind(manifest, name)} {_name(manifest, name)}: {what}.")
-        for name, what in _failures(models, statuses, manifest)
+        for name, what in failures
+        if not (is_told_in_one and name in skipped)
     ]
+    if is_told_in_one:
+        problems.append(Problem(sync.name, f"dbt skipped {len(skipped)} tests because of that."))
     if problems:
         raise UserError([*problems, Problem(sync.name, "Nothing was sent. Mend that in dbt, and run it again.")])
 

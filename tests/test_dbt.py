@@ -117,6 +117,18 @@ def test_what_dbt_made_of_the_source(changed: dict[str, str | None], expected: l
     assert expected == refusal(statuses)
 
 
+def test_many_skipped_tests_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what failed, tests that dbt skipped for it are told as a number when they are many."""
+    monkeypatch.setattr(dbt, "SKIPPED_LISTED_MAX", 1)
+    failed = {"model.acme.events": "error", "model.acme.people": "skipped"}
+    skipped = {"test.acme.unique_people": "skipped", "test.acme.events_not_null": "skipped"}
+
+    told = refusal({**GOOD, **failed, **skipped})
+
+    assert ["dbt model events: error.", "dbt model people: skipped."] == told[:2]
+    assert ["dbt skipped 2 tests because of that."] == told[2:]
+
+
 @pytest.mark.parametrize(
     ("made", "dialect", "expected"),
     [

@@ -258,6 +258,7 @@ def test_plain_creates_survive_kills(tmp_path: Path) -> None:
     contacts_survive(tmp_path, kills=12, seed=3)
 
 
+@pytest.mark.slow  # What is killed without a disk has its control store there too.
 @pytest.mark.parametrize("seed", [6])
 def test_people_survive_kills_on_a_server(tmp_path: Path, postgres: PostgresServer, seed: int) -> None:
     """So it is when runs and intents are kept by PostgreSQL, where a killed process holds its sync until the lease

@@ -276,7 +276,7 @@ def _is_broken_off(left: list[Expected], expected: list[Expected], night: Night)
 
 
 QUICK = settings(
-    max_examples=12, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=9, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 SHARDS = 20
 SOAK = settings(QUICK, max_examples=int(os.environ.get("SYNCER_SOAK_EXAMPLES", "10000")) // SHARDS, derandomize=False)

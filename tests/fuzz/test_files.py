@@ -26,7 +26,7 @@ SECONDS_MAX = 20
 """One file never takes longer, also on a machine with other work; a hang would be far beyond."""
 
 QUICK = settings(
-    max_examples=60, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 SOAK = settings(QUICK, max_examples=int(os.environ.get("SYNCER_FUZZ_EXAMPLES", "20000")), derandomize=False)
 

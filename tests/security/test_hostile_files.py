@@ -21,7 +21,7 @@ from syncer.errors import UserError
 from tests.security.fortress import Fortress, a_fortress
 from tests.workplace import Workplace
 
-QUICK = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
 @pytest.fixture

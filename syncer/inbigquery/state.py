@@ -285,17 +285,12 @@ class BigQueryState(State):
         # The schema of a load has to have every column that the table has.
         columns |= {name: slot.sql_type for name, slot in values.items()}
         columns |= {name: statement.duckdb_type(name) for name in stored.in_log if name not in values}
-        selected = [
-            f"{sql.name(values[name].column)}{'::TIMESTAMPTZ' if kind == 'TIMESTAMP' else f'::{kind}'} AS {name}"
-            if name in values
-            else f"NULL::{kind} AS {name}"
-            if name in stored.in_log
-            else f"{mark}::BIGINT AS _mark"
-            if name == "_mark"
-            else name
-            for name, kind in columns.items()
-        ]
-        text = f"SELECT {', '.join(selected)} FROM ({query}) ORDER BY key"
+        made = {name: name for name in columns} | {"_mark": f"{mark}::BIGINT"}
+        made |= {name: f"NULL::{columns[name]}" for name in stored.in_log}
+        for name, slot in values.items():
+            kind = "TIMESTAMPTZ" if slot.sql_type == "TIMESTAMP" else slot.sql_type
+            made[name] = f"{sql.name(slot.column)}::{kind}"
+        text = f"SELECT {', '.join(f'{one} AS {name}' for name, one in made.items())} FROM ({query}) ORDER BY key"
         rows = self._dataset.append(text, connection, log, f"{self._prefix}{mark:x}", columns)
         return version.logged(log, mark, rows)
 

@@ -209,7 +209,7 @@ class Comparison:
     def result(self) -> list[tuple[str, str]]:
         """(column, type) of what the statement returns."""
         found = [("_in_source", "BOOL"), ("_in_state", "BOOL"), ("_key", "STRING"), ("_weight", "INT64")]
-        found += [(source.sql, _google(source)) for source in self.columns.values()]
+        found += [(source.sql, values.google_type(source.kind)) for source in self.columns.values()]
         found += [("o_key", "STRING"), *((f"o_m{number}", "STRING") for number in range(self.stored.matches))]
         found += [("o_version", "STRING"), ("o_sent", "INT64"), ("o_doubt", "INT64"), ("o_foreign", "INT64")]
         found += [(f"o{slot.number}", GOOGLE[slot.sql_type]) for slot in [*self.slots, *self.retired]]
@@ -380,7 +380,3 @@ def duckdb_type(name: str) -> str:
 
 def _type_of(name: str) -> str:
     return GOOGLE[duckdb_type(name)]
-
-
-def _google(source: values.Source) -> str:
-    return values.google_type(source.kind)

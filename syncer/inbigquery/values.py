@@ -63,13 +63,13 @@ def literal(value: Value) -> str:
         return f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S.%f}+00'"
     if isinstance(value, datetime.date):
         return f"DATE '{value:%Y-%m-%d}'"
-    parts = [
-        _quoted("".join(run)) if is_plain else f"CHR({ord(character)})"
-        for is_plain, characters in itertools.groupby(value, str.isprintable)
-        for run in ([list(characters)] if is_plain else [[one] for one in characters])
-        for character in run[:1]
-    ]
-    return f"CONCAT({', '.join(parts)})" if len(parts) > 1 else parts[0] if parts else "''"
+    parts: list[str] = []
+    for is_plain, run in itertools.groupby(value, str.isprintable):
+        characters = "".join(run)
+        parts += [_quoted(characters)] if is_plain else [f"CHR({ord(one)})" for one in characters]
+    if len(parts) == 1:
+        return parts[0]
+    return f"CONCAT({', '.join(parts)})" if parts else "''"
 
 
 def _quoted(text: str) -> str:

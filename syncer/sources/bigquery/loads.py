@@ -16,7 +16,7 @@ from google.cloud import bigquery
 
 from syncer.errors import ServiceUnavailable, SyncerError, UserError
 from syncer.source import Source
-from syncer.sources.bigquery.faults import FAULTS, TRANSIENT, JobFailed, Scene, message_of, reason_of, translated
+from syncer.sources.bigquery.faults import FAULTS, TRANSIENT, JobFailed, message_of, reason_of
 from syncer.sources.bigquery.jobs import known_job, label, wait_for
 from syncer.sources.bigquery.patience import Patience
 from syncer.sources.bigquery.source import BigQuery
@@ -61,8 +61,7 @@ class Loads:
     def _told(self, error: Exception, table: str) -> SyncerError:
         settings = self._source.settings
         if isinstance(error, GoogleAuthError):
-            scene = Scene("", settings.project, settings.location, settings.max_bytes_billed, settings.impersonate)
-            return translated(error, scene)
+            return self._source.told(error)
         reason = reason_of(error)
         if reason == "accessDenied":
             return UserError(

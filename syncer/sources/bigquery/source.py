@@ -82,7 +82,7 @@ class BigQuery(Source):
     def __init__(self, settings: BigQuerySource, *, patience: Patience | None = None) -> None:
         self.settings = settings
         self.title = f"BigQuery project {settings.project}"
-        self.patience = self._patience = patience or Patience()
+        self.patience = patience or Patience()
         self._login = Login(settings)
         self._freshness = Freshness()
         self._lock = threading.Lock()
@@ -133,7 +133,7 @@ class BigQuery(Source):
             rows = None
             if not sync.where:
                 # The table's count holds for the session when the table is the same after it was opened as before.
-                after = client.get_table(table.reference, retry=self._patience.retry, timeout=self.settings.timeout)
+                after = client.get_table(table.reference, retry=self.patience.retry, timeout=self.settings.timeout)
                 if after.etag == table.etag and after.streaming_buffer is None:
                     rows = after.num_rows
             reading = self._by_streams(stack, sync, transport, session, columns, rows)
@@ -153,9 +153,13 @@ class BigQuery(Source):
         with in_sentences(self._scene(sync), sql):
             analysed = jobs.analyse(sql.text)
         self._stay_below(analysed.total_bytes_processed or 0, sync)
-        job = jobs.run(sql.text, "read")
-        found = job.result(retry=self._patience.retry, timeout=self.settings.timeout, job_retry=None)
-        columns = renamed(columns)
+        return self._result_of(sync, jobs.run(sql.text, "read"), renamed(columns))
+
+    def _result_of(self, sync: Sync, job: bigquery.QueryJob, columns: list[Column] | None = None) -> Reading:
+        """The rows of a query that has run: these columns, or all that it has."""
+        found = job.result(retry=self.patience.retry, timeout=self.settings.timeout, job_retry=None)
+        if columns is None:
+            columns = [Column(one.name, (one.name,), arrow_type(one)) for one in found.schema]
         with ExitStack() as stack:
             opened = self._open(stack, sync, job.destination, columns, None)
             if opened is None:
@@ -192,17 +196,7 @@ class BigQuery(Source):
         with self._client(sync) as client:
             jobs = self._jobs(client, sync)
             self._stay_below(jobs.analyse(sql, parameters).total_bytes_processed or 0, sync)
-            job = jobs.run(sql, step, parameters)
-            found = job.result(retry=self._patience.retry, timeout=self.settings.timeout, job_retry=None)
-            columns = [Column(one.name, (one.name,), arrow_type(one)) for one in found.schema]
-            with ExitStack() as stack:
-                opened = self._open(stack, sync, job.destination, columns, None)
-                if opened is None:
-                    reading = self._by_pages(sync, job.destination, found.schema, columns, found.total_rows)
-                else:
-                    reading = self._by_streams(stack, sync, *opened, columns, found.total_rows)
-            self._tell_cost(reading, job.total_bytes_processed, job.total_bytes_billed)
-            return reading
+            return self._result_of(sync, jobs.run(sql, step, parameters))
 
     def told(self, error: BaseException) -> SyncerError:
         """The sentence for an error of Google's libraries that comes from the login."""
@@ -252,7 +246,7 @@ class BigQuery(Source):
                     ),
                 ),
                 max_stream_count=STREAMS_MAX,
-                retry=self._patience.session_retry,
+                retry=self.patience.session_retry,
                 timeout=self.settings.timeout,
             )
         except api.PermissionDenied:
@@ -277,7 +271,7 @@ class BigQuery(Source):
             [stream.name for stream in session.streams],
             pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema)),
             silence_seconds=self.settings.timeout,
-            patience=self._patience,
+            patience=self.patience,
         )
         stack.callback(streams.close)
         return self._reading(sync, columns, iter(streams), stack.pop_all().close, lambda: rows)
@@ -295,14 +289,14 @@ class BigQuery(Source):
             client = self.new_client()
             stack.callback(client.close)
             if rows is None:
-                rows = client.get_table(table, retry=self._patience.retry, timeout=self.settings.timeout).num_rows
+                rows = client.get_table(table, retry=self.patience.retry, timeout=self.settings.timeout).num_rows
             self._warn(sync, rows or 0)
             tops = {column.path[0] for column in columns}
             pages = client.list_rows(
                 table,
                 selected_fields=[field for field in fields if field.name in tops],
                 page_size=PAGE_ROWS,
-                retry=self._patience.retry,
+                retry=self.patience.retry,
                 timeout=self.settings.timeout,
             )
             reading = self._reading(
@@ -351,7 +345,7 @@ class BigQuery(Source):
         return self._look(client, reference)
 
     def _look(self, client: bigquery.Client, reference: bigquery.TableReference) -> bigquery.Table:
-        return client.get_table(reference, retry=self._patience.retry, timeout=self.settings.timeout)
+        return client.get_table(reference, retry=self.patience.retry, timeout=self.settings.timeout)
 
     def _changed(self, sync: Sync) -> Changed:
         with self._client(sync) as client:
@@ -386,7 +380,7 @@ class BigQuery(Source):
             sync.name,
             bytes_billed_max=self.settings.max_bytes_billed,
             timeout=self.settings.timeout,
-            patience=self._patience,
+            patience=self.patience,
         )
 
     @contextmanager

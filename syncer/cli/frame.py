@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -79,13 +79,19 @@ def fail(problems: Sequence[Problem], *, is_json: bool) -> NoReturn:
     sys.exit(FAILED)
 
 
-def stop_on_signals(stop: threading.Event) -> None:
-    """The first signal lets the step in hand finish and be remembered; the second leaves at once."""
+HEARD = "Stopping when what is in flight is remembered; once more leaves at once, and the next run sends that again.\n"
+
+
+def stop_on_signals(stop: threading.Event, *, said: str = HEARD) -> None:
+    """The first signal lets the step in hand finish and be remembered, and is answered; the second leaves at once."""
 
     def handle(number: int, _: object) -> None:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
+        # A handler may break into a print, which must not be entered twice; and a terminal may have hung up.
+        with suppress(OSError):
+            os.write(2, said.encode())
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

@@ -22,7 +22,7 @@ def serve(file: Path) -> None:
     with sentences():
         config = load(file)
         with open_engine(config) as engine:
-            stop_on_signals(engine.stop)
+            stop_on_signals(engine.stop, said="")  # Its log says it.
             service.serve(engine, lambda: load(file))
 
 

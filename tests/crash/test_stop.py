@@ -17,6 +17,8 @@ from tests.crash.test_kill import PEOPLE
 from tests.workplace import NO_BRAKES, Workplace, until
 
 ROWS = 400
+HEARD = {"sync": "Stopping when what is in flight is remembered", "serve": '"stopping"'}
+"""What each command says on stderr at the first signal; two at one instant may reach a process as one."""
 SERVICE = '\n[service]\nlisten = "127.0.0.1:0"\n'
 
 
@@ -52,8 +54,7 @@ def test_first_signal_lets_the_request_in_flight_finish(
     process = workplace.start(*([command, "--json"] if command == "sync" else [command]))
     until(lambda: standin.applied == 1, "the first batch never arrives")
     process.signal(number)
-    until(lambda: command == "sync" or '"stopping"' in process.err, "the daemon does not hear")
-    time.sleep(0.2)  # A command tells nobody that it has heard, so it gets time to hear before the answer comes.
+    until(lambda: HEARD[command] in process.err, "it does not hear")
     assert process.is_running
     standin.held_back.set()
     asked = time.monotonic()
@@ -80,7 +81,7 @@ def test_second_signal_leaves_at_once(workplace: Workplace, standin: SlowCustome
     process = workplace.start(command)
     until(lambda: standin.applied == 1, "the first batch never arrives")
     process.signal(signal.SIGTERM)
-    time.sleep(0.1)  # Two signals at one instant may reach a process as one.
+    until(lambda: HEARD[command] in process.err, "it does not hear")
     process.signal(signal.SIGTERM)
     result = process.end(10)
 
@@ -99,7 +100,7 @@ def test_stop_before_anything_left(workplace: Workplace, standin: SlowCustomerio
     process = workplace.start("sync", "--json")
     until(lambda: workplace.journal("customerio.people") or not process.is_running, "the run never begins")
     process.signal(signal.SIGTERM)
-    time.sleep(0.2)  # As above: until it has heard, nothing is answered, so it cannot be over.
+    until(lambda: HEARD["sync"] in process.err, "it does not hear")
     standin.held_back.set()
     result = process.end(30)
     (run,) = workplace.journal("customerio.people")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks import nights
+from benchmarks import children, nights
 from syncer.canonical import canon
 from syncer.compare import calculator, compare
 from syncer.config_file import LocalState
@@ -23,6 +24,46 @@ from syncer.sources.duckdb import DuckDB
 from syncer.state import Inputs, State
 
 LIMITS = Limits(records=1_000)
+
+
+def measure(folder: Path, options: Namespace) -> dict[str, Any]:
+    """Three ways to compare the second night."""
+    home = folder / "compare"
+    home.mkdir()
+    children.run("compare", "prepare", home, options.rows)
+    return {way: children.run("compare", way, home) for way in ("ours", "loop", "limit")}
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """Both nights made, or one way measured."""
+    way, home, *rest = words
+    if way == "prepare":
+        prepare(Path(home), int(rest[0]))
+        return {}
+    return {"ours": ours, "loop": loop, "limit": limit}[way](Path(home))
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """The figures as Markdown."""
+    ours, loop, limit = figures["ours"], figures["loop"], figures["limit"]
+    rows = ours["rows"]
+    lines = [
+        f"Comparing {rows:,} rows x 16 fields, of which {ours['changed']:,} changed:",
+        "",
+        "| | wall s | CPU s | peak MiB | rows/s | time, as a ratio to ours |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    ways = (
+        ("Syncer, durable plan included", ours),
+        ("a loop over dictionaries", loop),
+        ("one pass, columns in line", limit),
+    )
+    for name, one in ways:
+        lines.append(
+            f"| {name} | {one['wall_seconds']:.2f} | {one['cpu_seconds']:.2f} | {one['peak_mib']:,.0f} "
+            f"| {rows / one['wall_seconds']:,.0f} | {one['wall_seconds'] / ours['wall_seconds']:.2f} |"
+        )
+    return lines
 
 
 def prepare(folder: Path, rows: int) -> None:

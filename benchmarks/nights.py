@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from benchmarks import children
 from syncer.mapping import Brakes, Field, Sync
 
 FLOATS, INTEGERS, BOOLEANS, TIMESTAMPS, TEXTS = 4, 4, 4, 2, 2
@@ -50,6 +52,22 @@ def make(path: Path, rows: int, changed: float = 0.01) -> None:
             f"CASE WHEN hash(user_id) % {every} = 0 THEN score_0 + 1 ELSE score_0 END AS score_0"
             ") FROM first ORDER BY hash(user_id, 7)"
         )
+
+
+def ready(folder: Path, rows: int) -> Path:
+    """A folder with such a file, `warehouse.duckdb`, which parts of one run share; made when it is not there yet."""
+    home = folder / f"nights-{rows}"
+    if not home.exists():
+        children.run("nights", home, rows)
+    return home
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """Make it in a process of its own: what starts the others stays small."""
+    home = Path(words[0])
+    home.mkdir()
+    make(home / "warehouse.duckdb", int(words[1]))
+    return {}
 
 
 def sync(table: str, destination: str = "memory", object_: str = "person", identifier: str = "id") -> Sync:

@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import machine
 
-PARTS = ("compare", "deliver", "commit", "requests", "bigquery", "inwarehouse", "history")
+PARTS = ("compare", "deliver", "commit", "start", "requests", "bigquery", "inwarehouse", "history")
 """Modules, in the order of the page."""
 RESULTS = Path(__file__).parent / "results"
 MARK = "<!-- figures -->"
@@ -33,19 +33,11 @@ MARK = "<!-- figures -->"
 def main() -> None:
     """Parse, measure, tell."""
     options = _options()
-    results: dict[str, Any] = json.loads(options.out.read_text()) if options.only and options.out.exists() else {}
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as name:
-        folder = Path(name)
-        described = machine.describe(folder)
-        for part in [name for name in PARTS if name in (options.only or PARTS)]:
-            print(f"{part} …", file=sys.stderr)
-            figures = _part(part).measure(folder, options)
-            moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
-            at = {"measured": moment, "commit": machine.commit(), "sync_ms": machine.sync_ms(folder)}
-            results[part] = at | {"machine": described, "figures": figures}
-            # Kept at once: the next part may fail, and this one took its time.
-            options.out.parent.mkdir(exist_ok=True)
-            options.out.write_text(json.dumps(results, indent=2) + "\n")
+    results: dict[str, Any] = {}
+    if (options.only or options.redraw) and options.out.exists():
+        results = json.loads(options.out.read_text())
+    if not options.redraw:
+        _measure(options, results)
     text = page(results)
     print(text)
     if options.page:
@@ -53,8 +45,22 @@ def main() -> None:
         options.page.write_text(f"{before}{mark}\n\n{text}\n")
 
 
+def _measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Put the figures of each part into the results, and keep them at once: the next part may fail."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as name:
+        folder = Path(name)
+        described = machine.describe(folder)
+        for part in [name for name in PARTS if name in (options.only or PARTS)]:
+            print(f"{part} …", file=sys.stderr)
+            moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
+            at = {"measured": moment, "commit": machine.commit(), "sync_ms": machine.sync_ms(folder)}
+            results[part] = at | {"machine": described, "figures": _part(part).measure(folder, options)}
+            options.out.parent.mkdir(exist_ok=True)
+            options.out.write_text(json.dumps(results, indent=2) + "\n")
+
+
 def page(results: dict[str, Any]) -> str:
-    """Every part that was ever measured, in its order, and what it was measured on."""
+    """Every part that was ever measured, in its order: its table, and when, of which code and where it was measured."""
     lines: list[str] = []
     machines = list(dict.fromkeys(machine.told(one["machine"]) for one in results.values()))
     for name in PARTS:
@@ -82,12 +88,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--planned", type=int, default=200_000, help="rows that are planned out of BigQuery both ways")
     parser.add_argument("--noted", type=int, default=1_000_000, help="records of the run that is remembered")
     parser.add_argument("--entries", type=int, default=10_000_000, help="entries of the history")
+    parser.add_argument("--starts", type=int, default=15, help="starts of each command")
+    parser.add_argument("--idle", type=float, default=30.0, help="seconds that the idle daemon is looked at")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json", help="where the figures are kept")
     parser.add_argument("--page", type=Path, help=f"a page whose text after {MARK!r} is replaced by the tables")
     parser.add_argument("--folder", type=Path, help="where the parts work; a disk, for those that wait for one")
     parser.add_argument(
         "--only", choices=PARTS, action="append", help="measure this part again, and keep the others' figures"
     )
+    parser.add_argument("--redraw", action="store_true", help="measure nothing: tell the figures that are kept")
     return parser.parse_args()
 
 

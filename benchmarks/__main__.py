@@ -84,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--read", type=int, default=1_000_000, help="rows that are read from BigQuery")
     parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
     parser.add_argument("--users", type=int, default=1_000_000, help="users of the whole night")
+    parser.add_argument("--nights", type=int, default=3, help="nights of each way, of which the median counts")
     parser.add_argument("--commits", type=int, default=1_000, help="commits of a size of batch, in each way")
     parser.add_argument("--changes", type=int, default=100_000, help="changes whose requests are counted")
     parser.add_argument("--planned", type=int, default=200_000, help="rows that are planned out of BigQuery both ways")

@@ -14,7 +14,22 @@ from benchmarks.__main__ import MARK, PARTS, RESULTS, page
 TOP = Path(__file__).resolve().parents[1]
 TINY = (
     *("--rows", "2000", "--read", "2000", "--records", "200", "--changes", "200", "--planned", "1000"),
-    *("--noted", "2000", "--entries", "20000", "--commits", "2", "--starts", "1", "--idle", "1"),
+    *(
+        "--noted",
+        "2000",
+        "--entries",
+        "20000",
+        "--commits",
+        "2",
+        "--users",
+        "2000",
+        "--nights",
+        "1",
+        "--starts",
+        "1",
+        "--idle",
+        "1",
+    ),
 )
 
 

@@ -22,5 +22,6 @@ def mapping(columns: Sequence[str]) -> str:
         'destination = "orbit"\n\n[[sync]]\nname = "members"\n'
         f"query = \"SELECT user_id, user_id || '@example.com' AS email, {columns[0]} FROM first\"\n"
         'key = "user_id"\nobject = "member"\nmatch = { email = "email" }\nmissing = "skip"\n\n'
-        f'[sync.fields]\n"tag:activation" = {{ column = "{columns[0]}", bands = {{ cold = 0, warm = 40, hot = 75 }} }}\n'
+        f'[sync.fields]\n"tag:activation" = {{ column = "{columns[0]}", '
+        "bands = { cold = 0, warm = 40, hot = 75 } }\n"
     )

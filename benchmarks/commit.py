@@ -127,15 +127,14 @@ def table(figures: dict[str, Any]) -> list[str]:
     lines = [
         "Acknowledgements made durable, batch by batch:",
         "",
-        "| batch | | acknowledgements/s | as a ratio to the file | ms a commit, median | 99 % |",
+        "| batch | | acknowledgements/s | ms a commit, median | 99 % | median, as a ratio to the file |",
         "| ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     for batch, ways in figures.items():
         for way, name in WAYS.items():
             one = ways[way]
             lines.append(
-                f"| {int(batch):,} | {name} | {one['per_second']:,.0f} "
-                f"| {one['per_second'] / ways['append']['per_second']:.2f} "
-                f"| {one['p50_ms']:.2f} | {one['p99_ms']:.2f} |"
+                f"| {int(batch):,} | {name} | {one['per_second']:,.0f} | {one['p50_ms']:.2f} "
+                f"| {one['p99_ms']:.2f} | {one['p50_ms'] / ways['append']['p50_ms']:.2f} |"
             )
     return lines

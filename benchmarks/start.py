@@ -22,7 +22,7 @@ from benchmarks import children, meter, nights
 ROWS = 5_000
 SYNCS = 3
 SETTLE_SECONDS = 10.0
-"""After its start a daemon looks at everything once."""
+"""After its runs a daemon tidies up."""
 COMMANDS = {
     "nothing": "`python -c pass`",
     "libraries": '`python -c "import duckdb, pyarrow"`',
@@ -45,50 +45,39 @@ print(json.dumps([status, wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 
 
 
 def measure(folder: Path, options: Namespace) -> dict[str, Any]:
-    """Commands, and an idle daemon, on a warehouse whose first night has been sent."""
+    """A daemon that sends the first night and then has nothing to do; then commands, on what it left."""
     home = folder / "start"
-    children.run("start", "prepare", nights.ready(folder, ROWS), home)
-    return {
-        "commands": children.run("start", "commands", home, options.starts),
-        "idle": children.run("start", "idle", home, options.idle),
-    }
+    (home / "mappings").mkdir(parents=True)
+    with children.serving(home / "standin.json", "start", "serve") as told:
+        warehouse = nights.ready(folder, ROWS) / "warehouse.duckdb"
+        (home / "config.toml").write_text(
+            f'[source]\ntype = "duckdb"\npath = {json.dumps(str(warehouse))}\n\n[brakes]\nmax_age = "3650d"\n\n'
+            '[schedule]\nevery = "1d"\n\n[service]\nlisten = "127.0.0.1:0"\n\n'
+            f"[destinations.customerio]\n{told['settings']}\n"
+        )
+        _write_mapping(home, "first")
+        idle = children.run("start", "idle", home, options.idle)
+    _write_mapping(home, "second")
+    return {"commands": children.run("start", "commands", home, options.starts), "idle": idle}
 
 
 def child(words: list[str]) -> dict[str, Any]:
-    """The warehouse and its state, or one of the two measurements."""
-    what, *rest = words
-    if what == "prepare":
-        prepare(Path(rest[0]), Path(rest[1]))
+    """One of the two measurements, or the stand-in."""
+    what, place, *rest = words
+    if what == "serve":
+        serve(Path(place))
         return {}
-    return commands(Path(rest[0]), int(rest[1])) if what == "commands" else idle(Path(rest[0]), float(rest[1]))
+    return commands(Path(place), int(rest[0])) if what == "commands" else idle(Path(place), float(rest[0]))
 
 
-def prepare(nights: Path, home: Path) -> None:
-    """Send the first night into a stand-in, for each sync; from then on the source is the second."""
-    import destinations
+def serve(port_file: Path) -> None:
+    """Serve customer.io until this process is ended."""
     from destinations.standins.customerio import CustomerioStandIn
     from destinations.standins.server import Server
-    from syncer.config import load
-    from syncer.run import Engine
-    from syncer.sources.duckdb import DuckDB
 
-    warehouse = nights / "warehouse.duckdb"
-    (home / "mappings").mkdir(parents=True)
     standin = CustomerioStandIn()
     with Server({"": standin}):
-        (home / "config.toml").write_text(
-            f'[source]\ntype = "duckdb"\npath = {json.dumps(str(warehouse))}\n\n[brakes]\nmax_age = "3650d"\n\n'
-            f'[schedule]\nevery = "1d"\n\n[service]\nlisten = "127.0.0.1:0"\n\n'
-            f"[destinations.customerio]\n{standin.settings()}\n"
-        )
-        _write_mapping(home, "first")
-        config = load(home / "config.toml", destinations.adapter, destinations.kinds)
-        engine = Engine(config, DuckDB(warehouse), destinations.adapter)
-        for sync in config.syncs:
-            report = engine.run(engine.prepare(sync))
-            assert report.result == "done", report.error
-        engine.close()
-    _write_mapping(home, "second")
+        children.serve(port_file, {"settings": standin.settings()})
 
 
 def _write_mapping(home: Path, table: str) -> None:
@@ -129,9 +118,12 @@ def _medians(figures: list[list[float]]) -> dict[str, float]:
 
 
 def idle(home: Path, seconds: float) -> dict[str, Any]:
-    """What a daemon uses whose syncs are not due."""
+    """What a daemon uses that has run each sync once."""
     command = [sys.executable, "-m", "syncer", "--config", str(home / "config.toml"), "serve"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with (home / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+        while _done(home) < SYNCS:
+            assert process.poll() is None, (home / "log").read_text()
+            time.sleep(0.2)
         time.sleep(min(SETTLE_SECONDS, seconds))
         cpu, wakes = _cpu_seconds(process.pid), _wakes(process.pid)
         time.sleep(seconds)
@@ -146,6 +138,19 @@ def idle(home: Path, seconds: float) -> dict[str, Any]:
         process.terminate()
     assert process.returncode == 0, process.returncode
     return figures
+
+
+def _done(home: Path) -> int:
+    """How many syncs have run."""
+    from syncer.config_file import LocalState
+    from syncer.control import Control
+
+    control = Control.look(LocalState(path=home / "state"))
+    if control is None:
+        return 0
+    done = sum(one.done is not None for one in control.latest().values())
+    control.close()
+    return done
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -178,9 +183,9 @@ def table(figures: dict[str, Any]) -> list[str]:
         )
     lines.append("")
     lines.append(
-        f"A daemon with {SYNCS} syncs, none of them due: {idle['rss_mib']:,.0f} MiB resident, of which "
-        f"{idle['anonymous_mib']:,.0f} MiB are its own; {idle['threads']} threads, which wake "
-        f"{idle['wakes'] / idle['seconds']:.0f} times a second and take "
+        f"A daemon that has sent {SYNCS} syncs of {ROWS:,} rows and waits for the next night: "
+        f"{idle['rss_mib']:,.0f} MiB resident, of which {idle['anonymous_mib']:,.0f} MiB are its own; "
+        f"{idle['threads']} threads, which wake {idle['wakes'] / idle['seconds']:.0f} times a second and take "
         f"{idle['cpu_seconds'] / idle['seconds']:.2%} of a processor."
     )
     return lines

@@ -6,13 +6,11 @@ the state. A grid of sizes and shares shows what a row costs and what a change c
 
 from __future__ import annotations
 
-import resource
-import threading
-import time
+import shutil
+from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import duckdb
@@ -20,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks import nights
+from benchmarks import children, nights
+from benchmarks.meter import watched
 from syncer.canonical import canon
 from syncer.compare import calculator, compare
 from syncer.config_file import LocalState
@@ -34,6 +33,70 @@ BATCH_ROWS = 65_536
 SIZES = (100_000, 1_000_000, 10_000_000)
 SHARES = {"0.1 %": 0.001, "1 %": 0.01, "30 %": 0.3}
 FIRST = "first run"
+WAYS = ("ours", "limit", "loop")
+TIMES = 3
+"""Measurements of ours and of the limit, whose median counts; a loop is measured once."""
+LOOP_ROWS_MAX = 1_000_000
+"""Of more rows a loop is measured at one share only: it takes minutes and many GiB."""
+
+
+def measure(folder: Path, options: Namespace) -> dict[str, Any]:
+    """The grid: size → share → way → figures. `--rows` is the largest size."""
+    home = folder / "compare"
+    found: dict[str, Any] = {}
+    for rows in [size for size in SIZES if size <= options.rows] or [options.rows]:
+        of_size = found[str(rows)] = {}
+        home.mkdir()
+        children.run("compare", "prepare", home, rows)
+        for share in (*SHARES, FIRST):
+            ways = [way for way in WAYS if way != "loop" or rows <= LOOP_ROWS_MAX or share == "1 %"]
+            of_size[share] = {way: _median(way, home, share) for way in ways}
+        shutil.rmtree(home)
+    return found
+
+
+def _median(way: str, home: Path, share: str) -> dict[str, Any]:
+    every = [children.run("compare", way, home, share) for _ in range(1 if way == "loop" else TIMES)]
+    return {name: median(one[name] for one in every) for name in every[0]}
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """The nights made, or one way measured."""
+    way, home, rest = words
+    if way == "prepare":
+        prepare(Path(home), int(rest))
+        return {}
+    return {"ours": ours, "loop": loop, "limit": limit}[way](Path(home), rest)
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """The figures as Markdown."""
+    columns = ("rows", "changed", "changes", "wall s", "CPU s", "own MiB", "peak MiB", "limit, s", "ours / limit")
+    columns += ("loop, s", "loop / ours", "loop, own MiB")
+    lines = ["Comparing tables of 16 fields, with a durable plan of old and new values:", ""]
+    lines += [f"| {' | '.join(columns)} |", f"|{' ---: |' * len(columns)}"]
+    for rows, shares in figures.items():
+        for share, ways in shares.items():
+            ours, limit, loop = (ways.get(way) for way in WAYS)
+            numbers = [
+                f"{int(rows):,}", share, f"{ours['changes']:,.0f}",
+                *(f"{ours[name]:.2f}" for name in ("wall_seconds", "cpu_seconds")),
+                *(f"{ours[name]:,.0f}" for name in ("own_mib", "peak_mib")),
+                f"{limit['wall_seconds']:.2f}", f"{ours['wall_seconds'] / limit['wall_seconds']:.2f}",
+            ]  # fmt: skip
+            numbers += ["", "", ""]
+            if loop:
+                slower = loop["wall_seconds"] / ours["wall_seconds"]
+                numbers[-3:] = [f"{loop['wall_seconds']:.2f}", f"{slower:.1f}", f"{loop['own_mib']:,.0f}"]
+            lines.append(f"| {' | '.join(numbers)} |")
+    lines += ["", "What a row and a change cost of CPU, out of the nights with the fewest and the most changes:", ""]
+    lines += ["| rows | µs a row | µs a change |", "| ---: | ---: | ---: |"]
+    for rows, shares in figures.items():
+        few, many = (shares[share]["ours"] for share in ("0.1 %", "30 %"))
+        change = (many["cpu_seconds"] - few["cpu_seconds"]) / (many["changes"] - few["changes"])
+        row = (few["cpu_seconds"] - change * few["changes"]) / int(rows)
+        lines.append(f"| {int(rows):,} | {row * 1e6:.2f} | {change * 1e6:.2f} |")
+    return lines
 
 
 def prepare(folder: Path, rows: int) -> None:
@@ -62,7 +125,7 @@ def ours(folder: Path, share: str) -> dict[str, Any]:
     """Plan a night: map, compare, and a durable plan file with old and new values."""
     control, state = Control.open(LocalState(path=str(folder / "state"))), State(folder / "state", "memory.people")
     known = control.standing("memory.people")
-    with measured() as figures:
+    with watched() as figures:
         if share == FIRST:
             inputs, night = Inputs(known, None, [], []), "first"
         else:
@@ -71,7 +134,7 @@ def ours(folder: Path, share: str) -> dict[str, Any]:
             plan = _plan(connection, folder / f"{night}.arrow", inputs, state.fresh("plan"))
     control.close()
     plan.file.unlink()
-    return figures.all | {"changes": plan.total, "rows": plan.rows}
+    return figures | {"changes": plan.total, "rows": plan.rows}
 
 
 def _plan(connection: duckdb.DuckDBPyConnection, night: Path, inputs: Inputs, file: Path) -> Plan:
@@ -89,7 +152,7 @@ def _plan(connection: duckdb.DuckDBPyConnection, night: Path, inputs: Inputs, fi
 def loop(folder: Path, share: str) -> dict[str, Any]:
     """The plain way: both nights as dictionaries, compared field by field in Python."""
     names = nights.columns()
-    with measured() as figures:
+    with watched() as figures:
         old: dict[str, tuple[Any, ...]] = {}
         if share != FIRST:
             old = {key: values for key, *values in _rows(folder / "first.arrow", names)}
@@ -99,7 +162,7 @@ def loop(folder: Path, share: str) -> dict[str, Any]:
             before = old.pop(key, None)
             fields = {name: new for name, new, was in zip(names, values, before or (), strict=False) if new != was}
             changes += before is None or bool(fields)
-    return figures.all | {"changes": changes, "rows": rows}
+    return figures | {"changes": changes, "rows": rows}
 
 
 def _rows(night: Path, names: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -128,7 +191,7 @@ def limit(folder: Path, share: str) -> dict[str, Any]:
     columns = [name for name in pq.read_schema(base).names if name[:1] == "f" and name[1:2].isdigit()]
     line = folder / "line.arrow"
     _line_up(folder / f"{share}.arrow", base, line)
-    with measured() as figures, pa.memory_map(str(line)) as mapped:
+    with watched() as figures, pa.memory_map(str(line)) as mapped:
         aligned = pa.ipc.open_file(mapped).read_all()
         decoded = pq.read_table(base, columns=columns)
         different = 0
@@ -138,7 +201,7 @@ def limit(folder: Path, share: str) -> dict[str, Any]:
                 new, old = new.cast(pa.int64()), old.cast(pa.int64())
             different += pc.sum(pc.not_equal(new, old)).as_py() or 0
     line.unlink()
-    return figures.all | {"changes": different, "rows": aligned.num_rows}
+    return figures | {"changes": different, "rows": aligned.num_rows}
 
 
 def _line_up(night: Path, base: Path, line: Path) -> None:
@@ -157,47 +220,10 @@ def _line_up(night: Path, base: Path, line: Path) -> None:
 
 
 def _written(folder: Path) -> dict[str, Any]:
-    with measured() as figures, duckdb.connect() as connection, pa.memory_map(str(folder / "first.arrow")) as mapped:
+    with watched() as figures, duckdb.connect() as connection, pa.memory_map(str(folder / "first.arrow")) as mapped:
         connection.register("source", pa.ipc.open_file(mapped).read_all())
         file = folder / "written.parquet"
         options = "FORMAT parquet, COMPRESSION lz4_raw, PARQUET_VERSION v2"
         (rows,) = connection.execute(f"COPY source TO '{file}' ({options})").fetchall()[0]
         file.unlink()
-    return figures.all | {"changes": rows, "rows": rows}
-
-
-@dataclass(slots=True)
-class Figures:
-    """What a measured piece of work took: seconds, and MiB of memory."""
-
-    all: dict[str, float] = field(default_factory=dict)
-
-
-@contextmanager
-def measured() -> Iterator[Figures]:
-    """Measure what is done inside. `own_mib` is the most memory that was this process's alone beyond what it had
-    before, looked at every 5 ms; `peak_mib` counts mapped pages of files too."""
-    figures, over, most = Figures(), threading.Event(), [0]
-
-    def watch() -> None:
-        while not over.wait(0.005):
-            most[0] = max(most[0], _own_kib())
-
-    before = _own_kib()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    started, spent = time.perf_counter(), time.process_time()
-    yield figures
-    figures.all = {
-        "wall_seconds": time.perf_counter() - started,
-        "cpu_seconds": time.process_time() - spent,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    over.set()
-    watcher.join()
-    figures.all["own_mib"] = max(0, most[0] - before) / 1024
-
-
-def _own_kib() -> int:
-    with Path("/proc/self/status").open() as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+    return figures | {"changes": rows, "rows": rows}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from benchmarks import children
 from syncer.mapping import Brakes, Field, Sync
 
 FLOATS, INTEGERS, BOOLEANS, TIMESTAMPS, TEXTS = 4, 4, 4, 2, 2
@@ -81,6 +83,22 @@ def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> Non
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
         for batch in reader:
             writer.write_batch(batch)
+
+
+def ready(folder: Path, rows: int) -> Path:
+    """A folder with such a file, `warehouse.duckdb`, which parts of one run share; made when it is not there yet."""
+    home = folder / f"nights-{rows}"
+    if not home.exists():
+        children.run("nights", home, rows)
+    return home
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """Make it in a process of its own: what starts the others stays small."""
+    home = Path(words[0])
+    home.mkdir()
+    make(home / "warehouse.duckdb", int(words[1]))
+    return {}
 
 
 def sync(table: str, destination: str = "memory", object_: str = "person", identifier: str = "id") -> Sync:

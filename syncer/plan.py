@@ -26,8 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 
 from syncer.change import Change, Kind, Value
@@ -216,7 +214,7 @@ class Plan:
 
     def changes_of(self, keys: Sequence[str]) -> Iterator[Change]:
         """The changes of these keys that may be sent."""
-        wanted = pc.field("key").isin(list(keys)) & ~pc.field("_parked")
+        wanted: list[Any] = [("key", "in", list(keys)), ("_parked", "==", False)]
         for batch in pq.read_table(self.file, filters=wanted).to_batches():
             for _, change in self._of(batch, 0):
                 yield change
@@ -225,7 +223,9 @@ class Plan:
         """The first records that would be deleted at the destination, in order."""
         if self.sync.removed != "delete" or not self.removed:
             return []
-        wanted = (pc.field("_op") == REMOVED) & ~pc.field("_parked")
+        from pyarrow import dataset  # It takes time to load, and few need it.
+
+        wanted = (dataset.field("_op") == REMOVED) & ~dataset.field("_parked")
         table = dataset.dataset(self.file).scanner(filter=wanted).head(limit)
         return [change for batch in table.to_batches() for _, change in self._of(batch, 0)]
 

@@ -62,6 +62,11 @@ class Kept:
     theirs: Any = None
     """What is there, where somebody changed it."""
 
+    @property
+    def sentence(self) -> str:
+        """The reason, as people read it."""
+        return REASONS[self.reason]
+
 
 @dataclass(slots=True)
 class Left:

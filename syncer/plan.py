@@ -29,7 +29,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syncer.change import Change, Kind, Value
-from syncer.digest import digest_of
 from syncer.mapping import RELATE, Sync
 from syncer.relations import is_relation, relation
 from syncer.relations import shown as shown_relation
@@ -297,6 +296,8 @@ class Plan:
 
         A plan that is the rest of another one, and nothing else, has the digest of that rest.
         """
+        from syncer.digest import digest_of  # It loads what takes time, and only who plans needs it.
+
         head = f"{self.sync.name}\n{mapping}"
         return digest_of(head, self.file, self.slots, len(self.sync.match), lo, self.sendable)
 

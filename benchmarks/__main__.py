@@ -80,7 +80,7 @@ def page(results: dict[str, Any]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the comparison")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the largest comparison")
     parser.add_argument("--read", type=int, default=1_000_000, help="rows that are read from BigQuery")
     parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
     parser.add_argument("--users", type=int, default=1_000_000, help="users of the whole night")

@@ -12,7 +12,6 @@ re-scored ones, each by key), last the parked records, which are only listed. It
     _unmapped            bit per slot: the fields in the mask that `default` stands for, as `map` does not know theirs
     _parked              true for a record that is parked and not due
     _payload             digest of what made the record go; equal payloads are equally refused
-    _row                 digest of the whole change
     fN_…                 every field as it will be once the change is accepted, by slot
     bN                   the value before, for the fields in the mask
 """
@@ -20,7 +19,6 @@ re-scored ones, each by key), last the parked records, which are only listed. It
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -298,18 +296,10 @@ class Plan:
 
         A plan that is the rest of another one, and nothing else, has the digest of that rest.
         """
-        digest = hashlib.sha256()
-        digest.update(f"{self.sync.name}\n{mapping}\n".encode())
-        first = 0
-        with pq.ParquetFile(self.file) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE * 16, columns=["_row"]):
-                wanted = batch.slice(max(0, lo - first), max(0, self.sendable - max(first, lo)))
-                # One join per few thousand rows: the texts are all 32 characters long, so none can run into another.
-                digest.update("".join(values_of(wanted, "_row")).encode())
-                first += batch.num_rows
-                if first >= self.sendable:
-                    break
-        return f"sha256:{digest.hexdigest()}"
+        from syncer.digest import digest_of  # It loads what takes time, and only who plans needs it.
+
+        head = f"{self.sync.name}\n{mapping}"
+        return digest_of(head, self.file, self.slots, len(self.sync.match), lo, self.sendable)
 
 
 def mapping_text(sync: Sync) -> str:

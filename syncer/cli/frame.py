@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -104,15 +105,24 @@ HEARD = "Stopping when what is in flight is remembered; once more leaves at once
 
 def stop_on_signals(stop: threading.Event, *, said: str = HEARD) -> None:
     """The first signal lets the step in hand finish and be remembered, and is answered; the second leaves at once."""
+    heard: SimpleQueue[int] = SimpleQueue()
+    is_heard = False
 
     def handle(number: int, _: object) -> None:
-        if stop.is_set():
+        nonlocal is_heard
+        if is_heard:
             os._exit(128 + number)
+        is_heard = True
+        # A handler breaks into whatever its thread does, which may hold the event's lock, so it takes none.
+        heard.put(number)
+
+    def tell() -> None:
+        heard.get()
         stop.set()
-        # A handler may break into a print, which must not be entered twice; and a terminal may have hung up.
-        with suppress(OSError):
+        with suppress(OSError):  # A terminal may have hung up.
             os.write(2, said.encode())
 
+    threading.Thread(target=tell, name="signals", daemon=True).start()
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
 

@@ -106,7 +106,9 @@ def serve(port: int | None, folder: Path | None, stop_event: threading.Event, co
         replay.restore(folder, server)
     with server:
         _welcome(server, folder, console)
-        stop_event.wait()
+        # A signal may reach another thread, and is heard in this one once it wakes up.
+        while not stop_event.wait(1.0):
+            pass
         if folder is not None:
             replay.save(folder, server)
     console.print("The sandbox is closed.")

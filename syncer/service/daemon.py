@@ -36,6 +36,8 @@ from syncer.spans import seconds_of
 
 log = structlog.get_logger(__name__)
 
+HEARD_SECONDS = 1.0
+"""How long a signal may go unheard."""
 TICK_SECONDS = 1.0
 """How often the clock, the journal and the config's files are looked at."""
 TIDY_SECONDS = 3600.0
@@ -196,7 +198,9 @@ class Daemon:
         for chore, seconds in every.items():
             chores.add_job(chore, IntervalTrigger(seconds=seconds, timezone=datetime.UTC), next_run_time=at_once)
         chores.start()
-        self.stop.wait()
+        # A signal may reach another thread than this one, and what it asks for is done in this one, once it wakes up.
+        while not self.stop.wait(HEARD_SECONDS):
+            pass
         chores.shutdown(wait=True)
 
     def _tick_on(self) -> None:

@@ -25,7 +25,8 @@ def race(folder: Path, rounds: int) -> Counter[str]:
     workplace, standin = Workplace(folder), SlowCustomerio()
     events: Counter[str] = Counter()
     with Server({"": standin}):
-        more = NO_BRAKES + '\n[service]\nlisten = "127.0.0.1:0"\n'
+        # The shortest span there is, after which the sync is due in the next round.
+        more = NO_BRAKES + '\n[service]\nlisten = "127.0.0.1:0"\n[schedule]\nevery = "10s"\n'
         workplace.write({"customerio": standin.settings() + "in_flight = 2\n"}, {"customerio": PEOPLE}, more)
         for number in range(rounds):
             workplace.sql(

@@ -171,9 +171,9 @@ def _migrate(connection: apsw.Connection, file: Path) -> None:
 
 
 def _keep_copy(file: Path, version: int) -> None:
-    """A copy from before, in case somebody has to go back to the older program; whole and on the platter, or not there.
+    """A copy from before, in case somebody has to go back to the older program; it is whole and durable, or not there.
 
-    The caller keeps others from writing. SQLite does not sync what `VACUUM INTO` makes.
+    The caller keeps others from writing.
     """
     copy = file.with_name(f"{file.name}.version-{version}")
     made = copy.with_name(f"{copy.name}.tmp")

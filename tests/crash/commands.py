@@ -87,6 +87,7 @@ class Commands:
             "sync, by a bulk job": self._bulk,
             "diff --out": lambda: ("diff", "--out", str(self._saved)),
             "adopt": lambda: ("adopt", self._sync()),
+            "verify --sample": lambda: ("verify", self._sync(), "--sample", "20"),
             "verify --repair": self._verify,
             "undo": self._undo,
             "undo --release": self._undo_released,

@@ -60,14 +60,15 @@ def first_runs(folder: Path, times: int, seed: int) -> None:
 
 def test_after_a_first_run_everything_is_on_the_platter(tmp_path: Path) -> None:
     """Every file and folder that a first run left is synced, and so is its name; folders that were just made too."""
-    (tmp_path / "place").mkdir()
+    for name in ("place", "empty"):
+        (tmp_path / name).mkdir()
     disk = Disk(library(tmp_path), tmp_path / "place", tmp_path / "disk.log")
     adversity = Adversity(tmp_path / "work", disk, seed=1, rows=FEW)
     with in_process(), Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
         adversity.settle(state=disk.folder / "a" / "state")
         adversity.night(is_good=True)
         result = adversity.workplace.run("sync", env=disk.env())
-    platter = disk.platter()
+    platter = disk.platter(tmp_path / "empty")
     left = {path for path in platter.seen if Path(path).exists() and not path.endswith(("lock", "-shm"))}
 
     assert 0 == result.code, result.err

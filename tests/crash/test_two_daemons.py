@@ -35,13 +35,17 @@ def race(folder: Path, rounds: int) -> Counter[str]:
             )
             standin.slow_down(0.02, 0.02)
             daemons = [workplace.start("serve") for _ in range(2)]
-            # One that comes when the other has finished finds nothing due, and says nothing.
-            until(lambda: all('"serving"' in one.err for one in daemons), "a daemon never serves", 90)  # noqa: B023
-            until(lambda: any('"run"' in one.err for one in daemons), "neither runs", 90)  # noqa: B023
-            for one in daemons:
-                one.signal(signal.SIGTERM)
-            for one in daemons:
-                result = one.end(60)
+            try:
+                # One that comes when the other has finished finds nothing due, and says nothing.
+                until(lambda: all('"serving"' in one.err for one in daemons), "a daemon never serves", 90)  # noqa: B023
+                until(lambda: any('"run"' in one.err for one in daemons), "neither runs", 90)  # noqa: B023
+                for one in daemons:
+                    one.signal(signal.SIGTERM)
+                results = [one.end(60) for one in daemons]
+            finally:
+                for one in daemons:
+                    one.kill()
+            for result in results:
                 assert 0 == result.code, result.err
                 assert "Traceback" not in result.err
                 told = [json.loads(line) for line in result.err.splitlines()]

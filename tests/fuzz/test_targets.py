@@ -32,7 +32,9 @@ def test_whatever_the_bytes_are(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_bytes_that_reach_new_code(tmp_path: Path, name: str) -> None:
     """So it is when Atheris chooses the bytes by the code that they reach."""
-    pytest.importorskip("atheris", reason="Atheris is not here: `make soak` installs it where it has a wheel, Linux on x86-64")
+    pytest.importorskip(
+        "atheris", reason="Atheris is not here: `make soak` installs it where it has a wheel, Linux on x86-64"
+    )
     words = [f"-max_total_time={SECONDS // len(TARGETS)}", f"-artifact_prefix={tmp_path}/"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", name, *words], cwd=PROJECT, capture_output=True, text=True, check=False

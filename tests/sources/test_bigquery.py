@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 import structlog
 
+from destinations.standins.server import Answer
 from syncer.errors import ServiceUnavailable, UserError
 from syncer.mapping import Brakes, Field, Sync
 from syncer.source import Reading
@@ -391,6 +392,18 @@ class TestQueries:
         here.rest.trouble("status", times=2, answer=error(503, "backendError", "Try again."))
 
         assert 10 == taken(here.source().read(sync(), ("user_id",))).num_rows
+
+    @pytest.mark.parametrize(
+        "answer",
+        [Answer(404, b'"text"', {"Content-Type": "application/json"}), Answer(200, []), Answer(200, {"schema": 7})],
+    )
+    def test_an_answer_of_another_form_is_told(self, here: BigQueryHere, answer: Answer) -> None:
+        """What Google's own library falls over ends the run in a sentence."""
+        here.users(10)
+        here.rest.trouble("status", times=None, answer=answer)
+
+        with pytest.raises(ServiceUnavailable, match="Google's own library cannot read"):
+            here.source().read(sync(), ("user_id",))
 
     def test_a_server_that_never_answers_does_not_hang(self, here: BigQueryHere) -> None:
         """Each request has a time, and so have its repeats together."""

@@ -7,18 +7,15 @@ and the loopback. How fast the service itself is nobody can measure without it.
 from __future__ import annotations
 
 import json
-import os
-import resource
-import subprocess
-import sys
-import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from benchmarks import nights
+from benchmarks import children, nights
+from benchmarks.meter import Meter
 from destinations.standins.server import Answer, Request, Server
 from syncer.config_file import BigQuerySource
 from syncer.sources.bigquery import BigQuery, source
@@ -30,6 +27,20 @@ WAYS = {
     "pages": "REST, all 16, without the role for the other",
 }
 MESSAGE_ROWS = 8_192
+
+
+def measure(folder: Path, options: Namespace) -> dict[str, Any]:
+    """The first night, read in every way."""
+    home = nights.ready(folder, options.read)
+    return {"rows": options.read} | {way: children.run("bigquery", way, home, options.read) for way in WAYS}
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """One way, or the stand-in that is read."""
+    if words[0] == "serve":
+        serve(words[1], Path(words[2]), Path(words[3]))
+        return {}
+    return read(words[0], Path(words[1]), int(words[2]))
 
 
 class Ready(BigQueryStandIn):
@@ -69,54 +80,37 @@ class Packed(Storage):
         return self._kept[key]
 
 
-def serve(way: str, folder: Path, port_file: Path, rows: int) -> None:
-    """Serve so many rows of the first night until this process is ended."""
+def serve(way: str, folder: Path, port_file: Path) -> None:
+    """Serve the first night until this process is ended."""
     warehouse = Warehouse()
     with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
-        warehouse.put("activation.first", connection.table("first").limit(rows).to_arrow_table())
+        warehouse.put("activation.first", connection.table("first").to_arrow_table())
     standin = Ready(warehouse)
     with Packed(warehouse) as storage, Server({"": standin}):
         if way == "pages":
             storage.denied = "bigquery.readsessions.create"
             standin.prepare()
-        told = {"endpoint": standin.url, "storage_endpoint": storage.url}
-        port_file.write_text(json.dumps(told))
-        while os.getppid() != 1:
-            time.sleep(0.1)
+        children.serve(port_file, {"endpoint": standin.url, "storage_endpoint": storage.url})
 
 
 def read(way: str, folder: Path, rows: int) -> dict[str, Any]:
     """Read the table one way, after the server has it ready."""
-    port_file = folder / f"bigquery-{way}.json"
-    command = [sys.executable, "-m", "benchmarks", "serve-bigquery", way, str(folder), str(port_file), str(rows)]
-    process = subprocess.Popen(command)
-    try:
-        while not port_file.exists() or not port_file.read_text():
-            time.sleep(0.05)
-        told = json.loads(port_file.read_text())
+    with children.serving(folder / f"bigquery-{way}.json", "bigquery", "serve", way, folder) as told:
         if way != "pages":
             _read(way, told, rows)  # Once for the server, which then has its messages.
         return _read(way, told, rows)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _read(way: str, told: dict[str, str], rows: int) -> dict[str, Any]:
     columns = ("user_id", *nights.columns())
     reader = BigQuery(BigQuerySource(type="bigquery", project="acme", location="EU", timeout=300.0, **told))
-    started, spent = time.perf_counter(), time.process_time()
+    meter = Meter()
     reading = reader.read(nights.sync("activation.first"), columns[:4] if way == "four" else columns)
     seen = sum(batch.num_rows for batch in reading.batches)
     reading.close()
-    wall = time.perf_counter() - started
+    figures = meter.figures()
     assert seen == rows, (seen, rows)
-    return {
-        "wall_seconds": wall,
-        "cpu_seconds": time.process_time() - spent,
-        "rows_per_second": rows / wall,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+    return figures | {"rows_per_second": rows / figures["wall_seconds"]}
 
 
 def table(figures: dict[str, Any]) -> list[str]:

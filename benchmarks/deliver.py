@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import resource
-import subprocess
-import sys
 import time
 import tomllib
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,52 @@ import duckdb
 import requests
 
 import destinations
-from benchmarks import nights
+from benchmarks import children, nights
 from destinations.standins import standins
 from destinations.standins.server import Server
 from syncer.config import load
 from syncer.run import Engine
 from syncer.sources.duckdb import DuckDB
+
+KINDS = ("customerio", "salesforce")
+
+
+def measure(folder: Path, options: Namespace) -> dict[str, Any]:
+    """Both ways into each stand-in."""
+    home = nights.ready(folder, options.records)
+    return {
+        kind: {way: children.run("deliver", kind, way, home, options.records) for way in ("plain", "ours")}
+        for kind in KINDS
+    }
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """One delivery, or the stand-in that it goes to."""
+    if words[0] == "serve":
+        serve(words[1], Path(words[2]))
+        return {}
+    kind, way, home, records = words
+    return with_standin(kind, way, Path(home), int(records))
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """The figures as Markdown."""
+    records = figures[KINDS[0]]["ours"]["records"]
+    lines = [
+        f"Delivering {records:,} new records x 16 fields into a stand-in in a process of its own:",
+        "",
+        "| | wall s | CPU s | peak MiB | requests | records/s | rate, as a ratio to the plain sender |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for kind, measured in figures.items():
+        for name, way in ((f"{kind}, a plain sender", "plain"), (f"{kind}, Syncer: plan, intents, outcomes", "ours")):
+            one = measured[way]
+            ratio = one["records_per_second"] / measured["plain"]["records_per_second"]
+            lines.append(
+                f"| {name} | {one['wall_seconds']:.2f} | {one['cpu_seconds']:.2f} | {one['peak_mib']:,.0f} "
+                f"| {one['requests']} | {one['records_per_second']:,.0f} | {ratio:.2f} |"
+            )
+    return lines
 
 
 def serve(kind: str, port_file: Path) -> None:
@@ -30,24 +68,13 @@ def serve(kind: str, port_file: Path) -> None:
     standin = standins()[kind]()
     importlib.import_module(f"benchmarks.services.{kind}").prepare(standin)
     with Server({"": standin}) as server:
-        port_file.write_text(json.dumps({"url": server.url, "settings": standin.settings()}))
-        while os.getppid() != 1:
-            time.sleep(0.1)
+        children.serve(port_file, {"url": server.url, "settings": standin.settings()})
 
 
 def with_standin(kind: str, way: str, folder: Path, rows: int) -> dict[str, Any]:
     """Start the stand-in in a process of its own, so that its work is not measured as ours, and deliver into it."""
-    port_file = folder / f"{kind}-{way}.json"
-    port_file.unlink(missing_ok=True)
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks", "serve", kind, str(port_file)])
-    try:
-        while not port_file.exists() or not port_file.read_text():
-            time.sleep(0.05)
-        told = json.loads(port_file.read_text())
+    with children.serving(folder / f"{kind}-{way}.json", "deliver", "serve", kind) as told:
         return (ours if way == "ours" else plain)(kind, folder, rows, told)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def ours(kind: str, folder: Path, rows: int, told: dict[str, str]) -> dict[str, Any]:

@@ -8,16 +8,17 @@ measured beside it: planning it (read, map, compare, a durable plan), and rememb
 from __future__ import annotations
 
 import dataclasses
-import resource
 import statistics
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from benchmarks import nights
+from benchmarks import children, nights
 from benchmarks.compare import LIMITS
+from benchmarks.meter import Meter, peak_mib
 from syncer import history
 from syncer.canonical import canon
 from syncer.compare import calculator, compare
@@ -32,6 +33,44 @@ FILES = 10
 """Files of a long history, beside the one of the last run."""
 
 
+def measure(folder: Path, options: Namespace) -> dict[str, Any]:
+    """A run that is remembered, and looks at single records of what it left."""
+    home = nights.ready(folder, options.noted)
+    return {
+        "note": children.run("history", "note", home),
+        "life": children.run("history", "life", home, options.entries),
+    }
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """One of both."""
+    return note(Path(words[1])) if words[0] == "note" else life(Path(words[1]), int(words[2]))
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """The figures as Markdown."""
+    note, life = figures["note"], figures["life"]
+    lines = [
+        f"Remembering a first run of {note['records']:,} records x 16 fields, all of them new:",
+        "",
+        "| | wall s | CPU s |",
+        "| --- | ---: | ---: |",
+    ]
+    steps = {
+        "plan": "planning it",
+        "remember": "remembering its outcomes, batch by batch",
+        "note": f"writing its history, {note['bytes_per_record']:.0f} bytes a record",
+    }
+    for step, text in steps.items():
+        lines.append(f"| {text} | {note[step]['wall_seconds']:.2f} | {note[step]['cpu_seconds']:.2f} |")
+    lines.append("")
+    lines.append(
+        f"One record's life among {life['entries']:,} entries: {life['median_seconds'] * 1000:.0f} ms, at worst "
+        f"{life['worst_seconds'] * 1000:.0f} ms; a key that nobody knows {life['unknown_key_seconds'] * 1000:.0f} ms."
+    )
+    return lines
+
+
 def note(folder: Path) -> dict[str, Any]:
     """Plan, remember and note a first run of the table `first`; figures of each step."""
     control, state = Control.open(LocalState(path=str(folder / "noted"))), State(folder / "noted", "memory.people")
@@ -43,31 +82,31 @@ def note(folder: Path) -> dict[str, Any]:
     standing = control.register(sync.name, identity_text(sync), [field.name for field in sync.fields])
     assert standing.sync_id is not None
     figures = {}
-    started = _now()
+    meter = Meter()
     reading = source.read(sync, sync.columns)
     with calculator(state.folder) as connection:
         plan = compare(connection, made, LIMITS, reading.batches, Inputs(standing, None, [], []), state.fresh("plan"))
     reading.close()
-    figures["plan"] = _since(started)
+    figures["plan"] = meter.seconds()
     run = control.begin_run(sync.name, identity_text(sync))
     number = control.begin_plan(run, standing.sync_id, plan.file.name, plan.total, plan.sendable, plan.digest, [])
-    started = _now()
+    meter = Meter()
     settled: list[Settled] = []
     for lo in range(0, plan.total, BATCH):
         hi = min(lo + BATCH, plan.total)
         control.commit(standing.sync_id, settled, (number, lo, hi))
         settled = [Settled(number, lo, bytes([Code.ACCEPTED]) * (hi - lo))]
     control.commit(standing.sync_id, settled, None)
-    figures["remember"] = _since(started)
+    figures["remember"] = meter.seconds()
     counts = {"planned": plan.total, "accepted": plan.total, "rejected": 0, "deferred": 0, "unsent": 0}
     control.finish_run(run, result="done", counts=counts, plan_id=number)
-    started = _now()
+    meter = Meter()
     history.note(state, control, sync, is_kept=True)
-    figures["note"] = _since(started)
+    figures["note"] = meter.seconds()
     (part,) = control.history(sync.name)
     control.close()
     size = (state.folder / part.file).stat().st_size
-    return figures | {"records": part.rows, "bytes_per_record": size / part.rows, "peak_mib": _peak()}
+    return figures | {"records": part.rows, "bytes_per_record": size / part.rows, "peak_mib": peak_mib()}
 
 
 def life(folder: Path, entries: int) -> dict[str, Any]:
@@ -95,7 +134,7 @@ def life(folder: Path, entries: int) -> dict[str, Any]:
         "median_seconds": statistics.median(seconds),
         "worst_seconds": max(seconds),
         "unknown_key_seconds": unknown,
-        "peak_mib": _peak(),
+        "peak_mib": peak_mib(),
     }
 
 
@@ -115,15 +154,3 @@ def _fill(state: State, control: Control, template: HistoryPart, number: int, ro
         )
     part = dataclasses.replace(template, file=path.name, rows=rows)
     control.rewrite_history("memory.people", [], part)
-
-
-def _now() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()
-
-
-def _since(started: tuple[float, float]) -> dict[str, float]:
-    return {"wall_seconds": time.perf_counter() - started[0], "cpu_seconds": time.process_time() - started[1]}
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -6,12 +6,8 @@ bytes are what they would be, our own CPU seconds too, and the wall seconds say 
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import tempfile
-import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,8 @@ import duckdb
 import requests
 import structlog
 
-from benchmarks import nights
+from benchmarks import children, nights
+from benchmarks.meter import Meter
 from destinations.standins.server import Answer, Request, Server
 from syncer.account import Options
 from syncer.config import Config, Configured
@@ -33,6 +30,20 @@ from syncer.testing import Memory, MemorySettings
 from tests.standins.bigquery import BigQueryStandIn, Storage
 
 WAYS = {"disk": "state on disk: every row travels", "there": "state in BigQuery: what may differ travels"}
+
+
+def measure(folder: Path, options: Namespace) -> dict[str, Any]:
+    """The same plan in every way."""
+    home = nights.ready(folder, options.planned)
+    return {way: children.run("inwarehouse", way, home) for way in WAYS}
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """One way, or the stand-in that is planned out of."""
+    if words[0] == "serve":
+        serve(Path(words[1]), Path(words[2]))
+        return {}
+    return plan(words[0], Path(words[1]))
 
 
 class Counting(Storage):
@@ -72,32 +83,19 @@ def serve(folder: Path, port_file: Path) -> None:
             standin.warehouse.put(f"activation.{name}", connection.table(name).to_arrow_table())
     with Counting(standin.warehouse) as storage, Server({"": standin}):
         standin.storage = storage
-        port_file.write_text(json.dumps({"endpoint": standin.url, "storage_endpoint": storage.url}))
-        while os.getppid() != 1:
-            time.sleep(0.1)
+        children.serve(port_file, {"endpoint": standin.url, "storage_endpoint": storage.url})
 
 
-def plan(way: str, rows: int) -> dict[str, Any]:
-    """Accept the first night, then plan the second."""
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
-        folder = Path(name)
-        nights.make(folder / "warehouse.duckdb", rows)
-        port_file = folder / "ports.json"
-        command = [sys.executable, "-m", "benchmarks", "serve-inwarehouse", str(folder), str(port_file)]
-        process = subprocess.Popen(command)
-        try:
-            while not port_file.exists() or not port_file.read_text():
-                time.sleep(0.05)
-            return _plan(way, folder, json.loads(port_file.read_text()))
-        finally:
-            process.kill()
-            process.wait()
+def plan(way: str, folder: Path) -> dict[str, Any]:
+    """Accept the first night, then plan the second, out of a stand-in that nobody else has written to."""
+    with children.serving(folder / f"inwarehouse-{way}.json", "inwarehouse", "serve", folder) as told:
+        return _plan(way, folder, told)
 
 
 def _plan(way: str, folder: Path, told: dict[str, str]) -> dict[str, Any]:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     settings = BigQuerySource(type="bigquery", project="acme", location="EU", timeout=300.0, **told)
-    path = folder / "state"
+    path = folder / f"state-{way}"
     state = LocalState(path=path) if way == "disk" else DatasetState(type="bigquery", dataset="syncer_state", path=path)
     config = Config(
         file=folder / "config.toml", folder=folder, source=settings, state=state, syncs=(), schedule=Schedule(),
@@ -109,18 +107,11 @@ def _plan(way: str, folder: Path, told: dict[str, str]) -> dict[str, Any]:
     report = engine.run(engine.prepare(first), Options())
     assert report.result == "done", report.error
     before = _counted(told)
-    started, spent = time.perf_counter(), time.process_time()
+    meter = Meter()
     with engine.diff(engine.prepare(second)) as seen:
-        wall, cpu = time.perf_counter() - started, time.process_time() - spent
-        changed, known = seen.changed, seen.known
+        figures = meter.figures() | {"rows": seen.known, "changed": seen.changed}
     engine.close()
-    return {
-        "rows": known,
-        "changed": changed,
-        "wall_seconds": wall,
-        "cpu_seconds": cpu,
-        "bytes_left": _counted(told) - before,
-    }
+    return figures | {"bytes_left": _counted(told) - before}
 
 
 def _counted(told: dict[str, str]) -> int:

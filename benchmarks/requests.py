@@ -7,6 +7,7 @@ a sender would need that fills every request to the limit that the service docum
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import duckdb
 
 import destinations
+from benchmarks import children
 from destinations.standins import standins
 from destinations.standins.server import Server
 from syncer.config import load
@@ -78,6 +80,16 @@ CASES = {
         lambda records, sent: max(math.ceil(records / 1_000), math.ceil(sent / 1_000_000)), "records / 1,000",
     ),
 }  # fmt: skip
+
+
+def measure(folder: Path, options: Namespace) -> dict[str, Any]:
+    """Every case."""
+    return {name: children.run("requests", name, folder, options.changes) for name in CASES}
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """One case."""
+    return used(words[0], Path(words[1]), int(words[2]))
 
 
 def used(name: str, folder: Path, records: int) -> dict[str, Any]:
@@ -152,6 +164,8 @@ def _receiver() -> Any:
 def table(figures: dict[str, dict[str, Any]]) -> list[str]:
     """The figures as lines of Markdown."""
     lines = [
+        "Requests of a first run, counted by the stand-in:",
+        "",
         "| | changes | requests | least | ratio | how the least comes about |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from syncer.canonical import Canon
-from syncer.control import Control
-from syncer.delivery import MISSING, Delivered
+from syncer.change import MISSING
 from syncer.destination import Destination, Limits
 from syncer.mapping import Sync
-from syncer.plan import Hold, Plan
 from syncer.stages import Stages
-from syncer.state import Inputs, State
+
+if TYPE_CHECKING:
+    from syncer.canonical import Canon
+    from syncer.control import Control
+    from syncer.delivery import Delivered
+    from syncer.plan import Hold, Plan
+    from syncer.state import Inputs, State
 
 log = structlog.get_logger(__name__)
 

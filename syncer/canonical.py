@@ -240,8 +240,7 @@ def _made(field: Field, schema: pa.Schema, limits: Limits) -> Made:
             unmapped = None
     if field.default is not None:
         value = f"coalesce({value}, {_fitting(field, field.default, sql_type, 'default')})"
-    if sql_type == "TIMESTAMP":
-        # Those of `map` and `default` too.
+    if sql_type == "TIMESTAMP" and (field.map or field.default is not None):
         value = TRUNCATED[limits.timestamp_unit].format(value)
     wrong += _limit_wrong(field.name, value, sql_type, limits.values.get(field.name), f"field {field.name}")
     return Made(field, sql_type, value, raw, not_finite, tuple(wrong), unmapped)
@@ -281,9 +280,19 @@ def _brought(
         wrong.append(("bad_value", failed, sentence))
     if wanted in CALENDAR:
         sentence = f"{field.column} holds a time outside of the years 1 to 9999, which no destination knows."
-        first, last = CALENDAR[wanted]
-        wrong.append(("bad_value", f"({value} NOT BETWEEN {first} AND {last})", sentence))
+        wrong.append(("bad_value", _outside_calendar(expression, kind, value, wanted), sentence))
     return value, not_finite, wrong
+
+
+def _outside_calendar(expression: str, kind: pa.DataType, value: str, wanted: str) -> str:
+    """SQL of whether a time lies outside of the years that anybody else knows."""
+    if pa.types.is_timestamp(kind) and kind.unit == "us":
+        # As it comes, a time is compared without being converted once more for every row.
+        value, wanted, zone = expression, "TIMESTAMP", "TZ" if kind.tz else ""
+        first, last = (literal.replace("TIMESTAMP ", f"TIMESTAMP{zone} ") for literal in CALENDAR[wanted])
+    else:
+        first, last = CALENDAR[wanted]
+    return f"({value} NOT BETWEEN {first} AND {last})"
 
 
 def _constant(field: Field, limits: Limits) -> Made:
@@ -468,7 +477,9 @@ def _match_wrong(sync: Sync, match: Sequence[str], limits: Limits) -> list[tuple
     found = []
     for (identifier, column), expression in zip(sync.match.items(), match, strict=True):
         sentence = f"{column} is empty, so there is no {identifier} to find the record by."
-        found.append(("no_match", f"({expression} IS NULL OR trim({expression}) = '')", sentence))
+        # Only what begins with a space, or is empty, comes before "!" in the order of texts, and is trimmed to see.
+        is_blank = f"CASE WHEN {expression} < '!' THEN trim({expression}) = '' ELSE {expression} IS NULL END"
+        found.append(("no_match", f"({is_blank})", sentence))
         found += _limit_wrong(
             identifier, expression, "VARCHAR", limits.identifiers.get(identifier), f"identifier {identifier}"
         )

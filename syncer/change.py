@@ -13,6 +13,9 @@ Value = str | int | float | bool | datetime.date | datetime.datetime | None
 Kind = Literal["new", "changed", "removed"]
 Result = Literal["accepted", "rejected", "deferred"]
 
+MISSING = "missing"
+"""Code of an outcome for a record that is not at the destination, where the mapping says to skip it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:

@@ -68,6 +68,19 @@ def temporary_folder(prefix: str, inside: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
+@contextlib.contextmanager
+def _disk_takes(folder: Path) -> Iterator[None]:
+    """What is written inside is the source's rows. Raises StateDamaged when the disk refuses."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        # Only what the disk says is passed on: other texts may quote a value.
+        told = str(error).splitlines()[0] if isinstance(error, OSError) else type(error).__name__
+        raise StateDamaged(
+            f"The rows could not be written to {folder.parent} ({told}). Is the disk full? Nothing was sent."
+        ) from None
+
+
 def compare(
     connection: duckdb.DuckDBPyConnection,
     canon: Canon,
@@ -121,50 +134,31 @@ class _Comparison:
 
     @contextlib.contextmanager
     def spooled(self, batches: pa.RecordBatchReader, folder: Path) -> Iterator[None]:
-        """Canonical rows in an Arrow file that is mapped into memory: it may be read twice, and costs no heap."""
-        failed: list[BaseException] = []
-        schema = carried(batches.schema)
-
-        def watched() -> Iterator[pa.RecordBatch]:
-            # DuckDB would turn the source's own sentence into an error of its own.
-            try:
-                for batch in batches:
-                    yield batch if batch.schema == schema else batch.cast(schema)
-            except BaseException as error:
-                failed.append(error)
-                raise
-
-        path = folder / "desired.arrow"
-        reader: pa.RecordBatchReader | None = None
-        self.db.register("source_batches", pa.RecordBatchReader.from_batches(schema, watched()))
-        try:
-            extra = ["src._weight", "src._key"] if self.narrowed else []
-            reader = self.db.sql(self.canon.select("source_batches", extra)).to_arrow_reader(65_536)
-            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
-                for batch in reader:
-                    writer.write_batch(batch)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            if failed:
-                raise failed[0] from None
-            # Only what the disk says is passed on: other texts may quote a value.
-            told = (
-                str(error).splitlines()[0] if isinstance(error, duckdb.IOException | OSError) else type(error).__name__
-            )
-            raise StateDamaged(
-                f"The rows could not be written to {folder.parent} ({told}). Is the disk full? Nothing was sent."
-            ) from None
-        finally:
-            if reader is not None:
-                reader.close()
-            self._let_go("source_batches")
+        """The source's rows in an Arrow file that is mapped into memory, and canonical ones as a view of them: they may
+        be looked at more than once, each time only as far as is asked for, and cost no heap."""
+        path, schema = folder / "rows.arrow", carried(batches.schema)
+        with _disk_takes(folder):
+            sink = pa.OSFile(str(path), "wb")
+        with sink:
+            with _disk_takes(folder):
+                # A stream, because in a file all batches must share one dictionary.
+                writer = pa.ipc.new_stream(sink, schema)
+            for batch in batches:
+                rows = batch if batch.schema == schema else batch.cast(schema)
+                with _disk_takes(folder):
+                    writer.write_batch(rows)
+            with _disk_takes(folder):
+                writer.close()
         if self.narrowed:
             self.totals = self.narrowed.finish()
+        extra = ["src._weight", "src._key"] if self.narrowed else []
         with pa.memory_map(str(path)) as mapped:
-            self.db.register("desired", pa.ipc.open_file(mapped).read_all())
+            self.db.register("source_rows", pa.ipc.open_stream(mapped).read_all())
+            self.db.execute(f"CREATE OR REPLACE TEMP VIEW desired AS {self.canon.select('source_rows', extra)}")
             try:
                 yield
             finally:
-                self._let_go("desired")
+                self._let_go("source_rows")
 
     def _let_go(self, relation: str) -> None:
         # A query that failed may still hold the relation, and why it failed is what has to be told. The connection
@@ -177,10 +171,10 @@ class _Comparison:
     def plan(self, file: Path) -> Plan:
         """The whole comparison, top to bottom."""
         plan = Plan(self.sync, file, tuple(self.slots))
-        plan.rows, plan.not_finite, bad, self.keyed = self._numbers(
-            f"SELECT {self._rows()}, coalesce(sum(_not_finite), 0), {self._rows('_bad > 0')}, {self._rows(_KEYED)} "
-            "FROM desired"
+        plan.rows, plan.not_finite, self.keyed = self._numbers(
+            f"SELECT {self._rows()}, coalesce(sum(_not_finite), 0), {self._rows(_KEYED)} FROM desired"
         )
+        without_key = plan.rows - self.keyed
         self._refuse_other_keys()
         relation = Relation(self.db, len(self.sync.match))
         if relation.attach(self.inputs.base, self.inputs.plans, [*self.slots, *self.retired]):
@@ -193,7 +187,9 @@ class _Comparison:
                 self._candidates(exact=True)
         else:
             self._everything()
-        plan.invalid = bad + self._without_twice(plan.known)
+        # A row that cannot go out is a candidate, so all of those with a key are there.
+        self.bad = without_key + self._numbers(f"SELECT {self._rows('_bad > 0')} FROM candidate")[0]
+        plan.invalid = self.bad + self._without_twice(plan.known)
         self._list_invalid(plan)
         self._find_taken()
         self._register_parked(plan)
@@ -266,7 +262,7 @@ class _Comparison:
             *(["t.key"] if exact else []),
         ]
         return (
-            "SELECT s.* EXCLUDE (kh, rh), t._rid, t.kh IS NOT NULL AS _known "
+            "SELECT s.* EXCLUDE (kh, rh, _not_finite), t._rid, t.kh IS NOT NULL AS _known "
             f"FROM (SELECT *, hash(s.key) AS kh, hash({', '.join(wanted)}) AS rh FROM desired s WHERE {_KEYED}) AS s "
             f"FULL JOIN (SELECT {', '.join(kept)} FROM state t) AS t "
             f"ON s.kh = t.kh{' AND s.key = t.key' if exact else ''} WHERE {' OR '.join(may_differ)}"
@@ -307,7 +303,7 @@ class _Comparison:
         match = self._match("d.")
         if self._match_is_own:
             total, distinct = self._numbers(
-                f"SELECT {self._rows()}, count(DISTINCT hash({match})) FROM desired d WHERE _bad = 0"
+                f"SELECT {self._rows()}, count(DISTINCT hash({match})) FROM desired d WHERE {self._usable}"
             )
             if total != distinct:
                 self.db.execute(
@@ -316,8 +312,15 @@ class _Comparison:
                     "INSERT INTO twice SELECT key, 'duplicate_match', value, n FROM usable JOIN often USING (value) "
                     "WHERE key NOT IN (SELECT key FROM twice)"
                 )
+        if not self._numbers("SELECT count(*) FROM twice")[0]:
+            return 0
         is_twice = "_bad = 0 AND key IN (SELECT key FROM twice)"
         return self._numbers(f"SELECT {self._rows(is_twice)} FROM desired")[0]
+
+    @property
+    def _usable(self) -> str:
+        """SQL of whether a row can go out; where all can, none is judged once more."""
+        return "_bad = 0" if self.bad else "TRUE"
 
     @property
     def _match_is_own(self) -> bool:
@@ -427,7 +430,7 @@ class _Comparison:
         if plan.known and plan.changed:
             # A re-score is meant to move values.
             measure(self.db, plan, "(SELECT * FROM moved WHERE NOT _rescored)", self.stock)
-        if not self.only:
+        if self.inputs.parked and not self.only:
             # A row that is invalid tonight, or gone for a while, says nothing about why its record was refused.
             invalid = "SELECT key FROM desired WHERE _bad > 0 AND key IS NOT NULL UNION ALL SELECT key FROM twice"
             if plan.waiting:
@@ -442,7 +445,7 @@ class _Comparison:
         if self.totals:
             return self.totals.versions
         found = self.db.execute(
-            "SELECT DISTINCT _version FROM desired WHERE _bad = 0 AND _version IS NOT NULL "
+            f"SELECT DISTINCT _version FROM desired WHERE {self._usable} AND _version IS NOT NULL "
             f"ORDER BY 1 LIMIT {VERSIONS_MAX + 1}"
         ).fetchall()
         return tuple(row[0] for row in found) if len(found) <= VERSIONS_MAX else None

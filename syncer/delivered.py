@@ -121,7 +121,7 @@ class DeliveredLog:
 
 
 def delivered_log(config: Config, source: Source) -> DeliveredLog | None:
-    """The log that the config asks for; asks nothing of the warehouse."""
+    """The log that the config asks for, if it does; asks nothing of the warehouse."""
     if config.delivered is None:
         return None
     if config.delivered.path is None and isinstance(config.source, BigQuerySource):

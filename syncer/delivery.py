@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from syncer.change import Change, Outcome, Value, deferred
+from syncer.change import MISSING, Change, Outcome, Value, deferred
 from syncer.control import Code, Control, Settled, answers_text
 from syncer.destination import Destination, Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError, cause_of
@@ -35,9 +35,6 @@ STOP_SECONDS = 25.0
 LOOK_SECONDS = 0.2
 """How often a delivery that waits looks whether the process is to stop."""
 MESSAGE_CHARACTERS_MAX = 500
-
-MISSING = "missing"
-"""Code of an outcome for a record that is not at the destination, where the mapping says to skip it."""
 
 PACED = "rescore_rate"
 """Code of the reason for which records of a plan are left to the next runs."""

@@ -6,23 +6,25 @@ import datetime
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from syncer.account import Report
-from syncer.change import Change, LastWrite
-from syncer.changes import Changes, Outcome
-from syncer.control import Act, Approval, Control, Parked, Pause, Refusal, Request, Run
-from syncer.delivery import MISSING
+from syncer.change import MISSING, Change, LastWrite
 from syncer.errors import Problem
-from syncer.explain import Life
-from syncer.history import Entry
 from syncer.mapping import Sync
 from syncer.plan import HIDDEN, Plan, change_document, shown
-from syncer.readback import Adopted, Drift, Verified
 from syncer.relations import ids_of, is_relation
 from syncer.relations import shown as shown_relation
 from syncer.spans import seconds_of
-from syncer.undo import REASONS, Kept, Undoing
+
+if TYPE_CHECKING:
+    # What is told of here was made by whoever calls, and who tells of something else need not load it.
+    from syncer.account import Report
+    from syncer.changes import Changes, Outcome
+    from syncer.control import Act, Approval, Control, Parked, Pause, Refusal, Request, Run
+    from syncer.explain import Life
+    from syncer.history import Entry
+    from syncer.readback import Adopted, Drift, Verified
+    from syncer.undo import Kept, Undoing
 
 Document = dict[str, Any]
 
@@ -409,7 +411,7 @@ def undone(document: Document, sync: Sync, undoing: Undoing) -> Document:
                     "key": one.key,
                     "field": one.field or None,
                     "reason": one.reason,
-                    "sentence": REASONS[one.reason],
+                    "sentence": one.sentence,
                     **({"theirs": _theirs(one, hidden)} if one.reason == "theirs" else {}),
                 }
                 for one in left.listed

@@ -31,7 +31,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from syncer import sql
 from syncer.change import Value
@@ -205,11 +204,11 @@ def _spread(runs: Sequence[tuple[int, Any]], rows: int, kind: pa.DataType) -> An
             ends.append(row)
             values.append(current)
         current = value
+    import pyarrow.compute  # It takes time to load, and only who writes needs it.
+
+    compute: Any = pyarrow.compute  # Its stubs do not know `run_end_decode`.
     encoded = _arrow.RunEndEncodedArray.from_arrays(pa.array(ends, pa.int64()), pa.array(values, kind))
-    return _compute.run_end_decode(encoded)
-
-
-_compute: Any = pc  # Its stubs do not know `run_end_decode`.
+    return compute.run_end_decode(encoded)
 
 
 def _rows_of(plan: Unnoted, file: StateFile, fields: Mapping[int, Kept], number: int) -> str:

@@ -11,20 +11,20 @@ from syncer import documents
 from syncer.control import Control, Latest, Pause
 from syncer.errors import StateDamaged, SyncerError
 from syncer.mapping import Sync
-from syncer.run import Engine
 from syncer.schedule import Schedule, next_start, quiet_until
 from syncer.state import State, look_again
+from syncer.workshop import Workshop
 
 Modified = Callable[[Sync], datetime.datetime | None]
 """When a sync's source last changed; None where nobody can tell."""
 
 
-def overview(engine: Engine, syncs: Sequence[Sync], modified: Modified | None = None) -> dict[str, Any]:
+def overview(workshop: Workshop, syncs: Sequence[Sync], modified: Modified | None = None) -> dict[str, Any]:
     """The document of `status --json`. Raises StateDamaged when the control store cannot be read.
 
     The source is asked for its last change, unless `modified` answers for it.
     """
-    control = Control.look(engine.config.state)
+    control = Control.look(workshop.config.state)
     try:
         queued = Counter(one.sync for one in control.waiting() if one.state == "queued") if control else Counter[str]()
         pauses = control.pauses() if control else {}
@@ -32,28 +32,28 @@ def overview(engine: Engine, syncs: Sequence[Sync], modified: Modified | None = 
         found = []
         for sync in syncs:
             standing = _Standing(pauses.get(sync.name), queued[sync.name], latest.get(sync.name))
-            found.append(_one(engine, sync, control, standing, modified or engine_modified(engine)))
+            found.append(_one(workshop, sync, control, standing, modified or modified_of(workshop)))
         return {"syncs": found}
     finally:
         if control:
             control.close()
 
 
-def engine_modified(engine: Engine) -> Modified:
+def modified_of(workshop: Workshop) -> Modified:
     """Asks the source itself. A warehouse out of reach is `check`'s and the next run's business."""
 
     def modified(sync: Sync) -> datetime.datetime | None:
         try:
-            return engine.source.modified(sync)
+            return workshop.source.modified(sync)
         except SyncerError:
             return None
 
     return modified
 
 
-def schedule_of(engine: Engine, sync: Sync) -> Schedule:
+def schedule_of(workshop: Workshop, sync: Sync) -> Schedule:
     """The schedule that a sync runs by: its own, or that of the config."""
-    return sync.schedule or engine.config.schedule
+    return sync.schedule or workshop.config.schedule
 
 
 def next_start_of(
@@ -83,16 +83,16 @@ class _Standing:
 
 
 def _one(
-    engine: Engine, sync: Sync, control: Control | None, standing: _Standing, modified: Modified
+    workshop: Workshop, sync: Sync, control: Control | None, standing: _Standing, modified: Modified
 ) -> dict[str, Any]:
-    state = engine.state(sync.name)
+    state = workshop.state(sync.name)
     count, damage = _known(state, control, len(sync.match))
-    schedule = schedule_of(engine, sync)
-    now = datetime.datetime.fromtimestamp(engine.now(), datetime.UTC)
+    schedule = schedule_of(workshop, sync)
+    now = datetime.datetime.fromtimestamp(workshop.now(), datetime.UTC)
     document = documents.status(
         sync,
         control,
-        title=engine.title(sync.destination),
+        title=workshop.title(sync.destination),
         known=count,
         holder=control.holder(sync.name) if control else None,
         next_run=None if standing.pause else next_start_of(schedule, sync, standing.latest, now),

@@ -12,7 +12,6 @@ re-scored ones, each by key), last the parked records, which are only listed. It
     _unmapped            bit per slot: the fields in the mask that `default` stands for, as `map` does not know theirs
     _parked              true for a record that is parked and not due
     _payload             digest of what made the record go; equal payloads are equally refused
-    _row                 digest of the whole change
     fN_…                 every field as it will be once the change is accepted, by slot
     bN                   the value before, for the fields in the mask
 """
@@ -20,7 +19,6 @@ re-scored ones, each by key), last the parked records, which are only listed. It
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 
 from syncer.change import Change, Kind, Value
@@ -217,7 +213,7 @@ class Plan:
 
     def changes_of(self, keys: Sequence[str]) -> Iterator[Change]:
         """The changes of these keys that may be sent."""
-        wanted = pc.field("key").isin(list(keys)) & ~pc.field("_parked")
+        wanted: list[Any] = [("key", "in", list(keys)), ("_parked", "==", False)]
         for batch in pq.read_table(self.file, filters=wanted).to_batches():
             for _, change in self._of(batch, 0):
                 yield change
@@ -226,7 +222,9 @@ class Plan:
         """The first records that would be deleted at the destination, in order."""
         if self.sync.removed != "delete" or not self.removed:
             return []
-        wanted = (pc.field("_op") == REMOVED) & ~pc.field("_parked")
+        from pyarrow import dataset  # It takes time to load, and few need it.
+
+        wanted = (dataset.field("_op") == REMOVED) & ~dataset.field("_parked")
         table = dataset.dataset(self.file).scanner(filter=wanted).head(limit)
         return [change for batch in table.to_batches() for _, change in self._of(batch, 0)]
 
@@ -298,18 +296,10 @@ class Plan:
 
         A plan that is the rest of another one, and nothing else, has the digest of that rest.
         """
-        digest = hashlib.sha256()
-        digest.update(f"{self.sync.name}\n{mapping}\n".encode())
-        first = 0
-        with pq.ParquetFile(self.file) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE * 16, columns=["_row"]):
-                wanted = batch.slice(max(0, lo - first), max(0, self.sendable - max(first, lo)))
-                # One join per few thousand rows: the texts are all 32 characters long, so none can run into another.
-                digest.update("".join(values_of(wanted, "_row")).encode())
-                first += batch.num_rows
-                if first >= self.sendable:
-                    break
-        return f"sha256:{digest.hexdigest()}"
+        from syncer.digest import digest_of  # It loads what takes time, and only who plans needs it.
+
+        head = f"{self.sync.name}\n{mapping}"
+        return digest_of(head, self.file, self.slots, len(self.sync.match), lo, self.sendable)
 
 
 def mapping_text(sync: Sync) -> str:

@@ -429,7 +429,7 @@ def _fixed(matches: int, prefix: str) -> list[str]:
 
 def _judged() -> list[str]:
     """Columns of a plan that say why a record goes; nothing goes here."""
-    return ["FALSE AS _rescored", "FALSE AS _moved", "FALSE AS _parked", "'' AS _payload", "'' AS _row"]
+    return ["FALSE AS _rescored", "FALSE AS _moved", "FALSE AS _parked", "'' AS _payload"]
 
 
 def _facts(sync: Sync, slots: Sequence[Slot]) -> dict[str, object]:

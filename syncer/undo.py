@@ -62,6 +62,11 @@ class Kept:
     theirs: Any = None
     """What is there, where somebody changed it."""
 
+    @property
+    def sentence(self) -> str:
+        """The reason, as people read it."""
+        return REASONS[self.reason]
+
 
 @dataclass(slots=True)
 class Left:
@@ -363,7 +368,7 @@ class _Undo:
         # A record that was cleared because its row was gone is no row of the state: nulls were accepted of it.
         columns += ["coalesce(s._sent, r.mask) AS _sent", "coalesce(s._doubt | s._foreign, 0) AS _doubt"]
         columns += ["s._version", "FALSE AS _rescored", "TRUE AS _moved"]
-        columns += ["FALSE AS _parked", f"{digest} AS _payload", f"{digest} AS _row"]
+        columns += ["FALSE AS _parked", f"{digest} AS _payload"]
         for slot in self.slots:
             name, is_put_back = sql.name(slot.column), f"r.mask & {slot.bit}::BIGINT <> 0"
             columns.append(f"CASE WHEN {is_put_back} THEN e.b{slot.number} ELSE s.{name} END AS {name}")

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from syncer.account import Prepared, Report
 from syncer.canonical import canon
 from syncer.config import Config
 from syncer.control import Control
-from syncer.delivered import delivered_log
 from syncer.destination import Destination, Pace
 from syncer.errors import DestinationUnusable, Problem, ServiceUnavailable, UserError
 from syncer.mapping import Sync
@@ -23,6 +22,9 @@ from syncer.source import Source
 from syncer.state import State
 from syncer.states import States
 from syncer.transport import Gates, Transport
+
+if TYPE_CHECKING:
+    from syncer.delivered import DeliveredLog
 
 
 class Workshop:
@@ -43,7 +45,11 @@ class Workshop:
         self._clock = clock
         self._gates = Gates(config.delivery.failures_max, config.delivery.rest_seconds)
         self._control: Control | None = None
-        self._delivered = delivered_log(config, source)
+        self._delivered: DeliveredLog | None = None
+        if config.delivered is not None:
+            from syncer.delivered import delivered_log  # Few keep one, and whoever only looks waits for its libraries.
+
+            self._delivered = delivered_log(config, source)
         self.states = States(config, source)
         self._lock = threading.Lock()
         self.observers: list[Observer] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import requests
@@ -13,6 +13,10 @@ BATCH = 600
 
 def prepare(standin: Any) -> None:
     """Nothing is there beforehand."""
+
+
+def know(standin: Any, keys: Iterable[str]) -> None:
+    """Who is not there is made when written to."""
 
 
 def mapping(columns: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import requests
@@ -19,6 +19,12 @@ def prepare(standin: Any) -> None:
     for name in nights.columns():
         kind, more = kinds.get(name.split("_")[0], ("string", {"length": 80}))
         standin.add_field("Contact", f"{name}__c", kind, **more)
+
+
+def know(standin: Any, keys: Iterable[str]) -> None:
+    """Let these be there."""
+    for key in keys:
+        standin.put("Contact", LastName="Benchmark", Product_User_Id__c=key)
 
 
 def mapping(columns: Sequence[str]) -> str:

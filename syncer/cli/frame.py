@@ -9,10 +9,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from syncer.config import Config
     from syncer.errors import Problem
     from syncer.run import Engine
+    from syncer.workshop import Workshop
+
+    Opened = TypeVar("Opened", bound=Workshop)
 
 
 def load(file: Path) -> Config:
@@ -35,14 +38,26 @@ def load(file: Path) -> Config:
     return replace(read, log=read.log.model_copy(update={"format": form})) if form else read
 
 
-@contextmanager
-def open_engine(config: Config) -> Iterator[Engine]:
+def open_engine(config: Config) -> AbstractContextManager[Engine]:
     """An engine for the config, closed in the end."""
+    from syncer.run import Engine
+
+    return _opened(Engine, config)
+
+
+def open_workshop(config: Config) -> AbstractContextManager[Workshop]:
+    """What an engine is made of, for a command that only looks and need not load what it takes to run."""
+    from syncer.workshop import Workshop
+
+    return _opened(Workshop, config)
+
+
+@contextmanager
+def _opened(kind: type[Opened], config: Config) -> Iterator[Opened]:
     import structlog
 
     import destinations
     from syncer.logs import configure
-    from syncer.run import Engine
     from syncer.sources import source_of
     from syncer.tracing import traced
 
@@ -50,11 +65,11 @@ def open_engine(config: Config) -> Iterator[Engine]:
     for shared in config.shared_fields():
         structlog.get_logger(__name__).warning("fields_shared", place=shared.place, sentence=shared.sentence)
     with traced():
-        engine = Engine(config, source_of(config.source), destinations.adapter)
+        made = kind(config, source_of(config.source), destinations.adapter)
         try:
-            yield engine
+            yield made
         finally:
-            engine.close()
+            made.close()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncer.cli.frame import counted, load, open_engine, print_json, sentences, stop_on_signals
+from syncer.cli.frame import counted, load, open_engine, open_workshop, print_json, sentences, stop_on_signals
 from syncer.cli.group import DONE, DRIFTED, FAILED, as_json, cli, names
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def status(file: Path, syncs: Sequence[str], is_json: bool) -> None:
 
     with sentences(is_json=is_json):
         config = load(file)
-        with open_engine(config) as engine:
-            document = overview(engine, config.choose(syncs))
+        with open_workshop(config) as workshop:
+            document = overview(workshop, config.choose(syncs))
     if is_json:
         print_json(document)
     else:

@@ -23,7 +23,7 @@ from syncer.errors import SyncerError, UserError
 from syncer.logs import configure, place_of
 from syncer.mapping import Sync
 from syncer.metrics import Metrics
-from syncer.overview import engine_modified
+from syncer.overview import modified_of
 from syncer.run import Engine
 from syncer.service.desk import Desk
 from syncer.service.listening import listen, port_of
@@ -240,7 +240,7 @@ class Daemon:
         now = time.monotonic()
         known = self._modified.get(sync.name)
         if known is None or now - known[0] > FRESHNESS_SECONDS:
-            self._modified[sync.name] = known = (now, engine_modified(self._engine)(sync))
+            self._modified[sync.name] = known = (now, modified_of(self._engine)(sync))
         return known[1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -13,6 +14,17 @@ from syncer.errors import SyncerError
 
 START_SECONDS = 10.0
 """How long it may take to listen."""
+LOOK_SECONDS = 1.0
+"""How often the server looks at the clock for the `Date` that it answers with, and whether it is to stop."""
+
+
+class Server(uvicorn.Server):
+    """Looks once a second, where the library looks ten times: an idle daemon lets its machine rest."""
+
+    async def main_loop(self) -> None:
+        """Until the server is to stop."""
+        while not await self.on_tick(0):
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def listen(application: Any, service: Service) -> uvicorn.Server:
@@ -20,7 +32,7 @@ def listen(application: Any, service: Service) -> uvicorn.Server:
     config = uvicorn.Config(
         application, host=service.host, port=service.port, log_config=None, access_log=False, lifespan="off"
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     failed: list[BaseException] = []
 
     def run() -> None:

@@ -90,8 +90,11 @@ def test_keys_whose_hashes_collide_are_paired_by_key(stage: Stage, tmp_path: Pat
     stage.put("user_id VARCHAR, x DOUBLE, y INTEGER", ("u_2", 2, 2), ("u_3", 4, 3), ("u_4", 5, 5))
     prepared = stage.prepare()
     with calculator(tmp_path) as connection:
-        # A function of that name before DuckDB's own: one hash for every key, another for every row.
-        connection.execute("CREATE TEMP MACRO hash(a) AS 7::UBIGINT, (a, b, c, d) AS md5_number_lower(concat(a, c, d))")
+        # A function of that name before DuckDB's own: one hash for every key, others for every row and its payload.
+        connection.execute(
+            "CREATE TEMP MACRO hash(a) AS 7::UBIGINT, (a, b, c, d) AS md5_number_lower(concat(a, c, d)), "
+            "(a, b, c, d, e, f, g) AS md5_number_lower(concat(a, b, c, d, f))"
+        )
         plan = compare(
             connection,
             prepared.canon,

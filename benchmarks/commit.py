@@ -39,20 +39,19 @@ ANSWERS = answers_text([], [(0, "01JAB7Q2V4M7Y3J5T1X9N6C8DE")])
 
 
 def measure(folder: Path, options: Namespace) -> dict[str, Any]:
-    """Every size of batch."""
-    return {str(batch): children.run("commit", folder, batch, options.commits) for batch in BATCHES}
+    """Every size of batch, in all ways."""
+    return children.run("commit", folder, options.commits)
 
 
 def child(words: list[str]) -> dict[str, Any]:
-    """One size, in all ways."""
-    batch = int(words[1])
-    folder = Path(words[0]) / f"commit-{batch}"
-    folder.mkdir()
-    return taken(folder, batch, min(int(words[2]), ACKNOWLEDGEMENTS_MAX // batch))
+    """All sizes: memory is not looked at, so they share a process."""
+    sizes = {batch: min(int(words[1]), ACKNOWLEDGEMENTS_MAX // batch) for batch in BATCHES}
+    return {str(batch): taken(Path(words[0]) / f"commit-{batch}", batch, commits) for batch, commits in sizes.items()}
 
 
 def taken(folder: Path, batch: int, commits: int) -> dict[str, Any]:
     """Seconds of each commit, in each way."""
+    folder.mkdir()
     control = Control.open(LocalState(path=folder / "state"))
     file = os.open(folder / "appended", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     table = apsw.Connection(str(folder / "table.db"))

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 
 from benchmarks import children, nights
 from benchmarks.meter import watched
+from syncer.calculator import calculator
 from syncer.canonical import canon
-from syncer.compare import calculator, compare
+from syncer.compare import compare
 from syncer.config_file import LocalState
 from syncer.control import Code, Control, Settled
 from syncer.destination import Limits

@@ -20,8 +20,9 @@ from benchmarks import children, nights
 from benchmarks.compare import LIMITS
 from benchmarks.meter import Meter, peak_mib
 from syncer import history
+from syncer.calculator import calculator
 from syncer.canonical import canon
-from syncer.compare import calculator, compare
+from syncer.compare import compare
 from syncer.config_file import LocalState
 from syncer.control import Code, Control, HistoryPart, Settled
 from syncer.plan import identity_text

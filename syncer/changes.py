@@ -15,8 +15,8 @@ import duckdb
 import pyarrow as pa
 
 from syncer import history, sql
+from syncer.calculator import calculator, temporary_folder
 from syncer.change import Change
-from syncer.compare import calculator, temporary_folder
 from syncer.control import Code, Control, PlanFile
 from syncer.history import Entry
 from syncer.mapping import Sync

@@ -14,7 +14,6 @@ time and never send or suppress anything, but for a collision of 64 bits between
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from syncer import sql
+from syncer.calculator import temporary_folder
 from syncer.canonical import FAMILY, Canon, carried, match_of
 from syncer.control import enumerate_new
 from syncer.destination import Limits
@@ -38,34 +38,6 @@ from syncer.state import Inputs, Relation, state_is_readable, stored_type, write
 INVALID_SHOWN_MAX = 1_000
 VERSIONS_MAX = 1_000
 """Distinct versions of rows that are remembered; with more, the column is no version of a metric."""
-MEMORY_LIMIT = "1GB"
-
-
-@contextlib.contextmanager
-def calculator(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB in memory that calculates, and spills into `folder` when it must. It is never the database."""
-    connection = duckdb.connect(":memory:")
-    try:
-        connection.execute(f"SET temp_directory = {sql.literal(str(folder))}")
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
-    finally:
-        connection.close()
-
-
-@contextlib.contextmanager
-def temporary_folder(prefix: str, inside: Path | None = None) -> Iterator[Path]:
-    """A folder that is gone afterwards, in the system's own place unless it is told where. Raises StateDamaged."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=inside, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise StateDamaged(
-            f"No folder can be made in {inside or 'the place for temporary files'} ({error.strerror}). "
-            "Is the disk full? Nothing was sent."
-        ) from None
-    with folder as name:
-        yield Path(name)
 
 
 @contextlib.contextmanager

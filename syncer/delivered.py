@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from syncer import sql
-from syncer.compare import calculator, temporary_folder
+from syncer.calculator import calculator, temporary_folder
 from syncer.config import Config
 from syncer.config_file import BigQuerySource
 from syncer.control import Append, Control

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import duckdb
 
 from syncer import history, sql
+from syncer.calculator import calculator, temporary_folder
 from syncer.canonical import FAMILY
-from syncer.compare import calculator, temporary_folder
 from syncer.control import Control
 from syncer.errors import UserError
 from syncer.history import Layout

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from syncer import sql
+from syncer.calculator import calculator, temporary_folder
 from syncer.change import Change, Value
-from syncer.compare import calculator, temporary_folder
 from syncer.control import Control, Parked
 from syncer.errors import SyncerError, UserError
 from syncer.history import Entry, life

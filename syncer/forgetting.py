@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncer import history
-from syncer.compare import calculator
+from syncer.calculator import calculator
 from syncer.control import Control
 from syncer.errors import StateDamaged, UserError
 from syncer.run import Engine

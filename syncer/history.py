@@ -33,8 +33,8 @@ import duckdb
 import pyarrow as pa
 
 from syncer import sql
+from syncer.calculator import calculator
 from syncer.change import Value
-from syncer.compare import calculator
 from syncer.control import Code, Control, HistoryPart, Unnoted
 from syncer.errors import StateDamaged
 from syncer.mapping import Sync

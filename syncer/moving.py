@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncer.compare import calculator
+from syncer.calculator import calculator
 from syncer.control import Control
 from syncer.errors import StateDamaged, UserError
 from syncer.run import Engine

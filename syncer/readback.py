@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from syncer import sql
 from syncer.account import Prepared
+from syncer.calculator import calculator
 from syncer.change import Change, Held, LastWrite, Value, Wanted
-from syncer.compare import calculator, slots_of
+from syncer.compare import slots_of
 from syncer.control import EMPTY, Control, Standing
 from syncer.delivery import Delivered
 from syncer.destination import Destination

@@ -177,7 +177,7 @@ def in_seconds(seconds: int) -> str:
     [
         ("7", 7, 7),
         ("0", 0, 1.0),
-        pytest.param(in_seconds(1000), 40, 40, id="date to come"),
+        pytest.param(in_seconds(1_000_000), 40, 40, id="date to come"),
         pytest.param(in_seconds(-1000), 0, 1.0, id="date gone by"),
         ("86400", 40, 40),
         ("9" * 400, 40, 40),

@@ -21,8 +21,9 @@ import pyarrow as pa
 from google.cloud import bigquery
 
 from syncer import sql
+from syncer.calculator import calculator, temporary_folder
 from syncer.canonical import Canon
-from syncer.compare import calculator, slots_of, temporary_folder
+from syncer.compare import slots_of
 from syncer.control import Control, PlanFile, Standing
 from syncer.destination import Limits
 from syncer.errors import StateDamaged

@@ -24,7 +24,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from syncer import sql
-from syncer.compare import calculator, temporary_folder
+from syncer.calculator import calculator, temporary_folder
 from syncer.errors import Problem, ServiceUnavailable, SyncerError, UserError
 from syncer.mapping import Sync
 from syncer.source import Reading

@@ -8,8 +8,9 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+from syncer.calculator import calculator
 from syncer.change import Change
-from syncer.compare import _Comparison, calculator, compare
+from syncer.compare import _Comparison, compare
 from syncer.state import Inputs, State
 from tests.engine.stage import Stage, field
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 
 import requests
@@ -72,7 +73,8 @@ def test_a_run_is_asked_for_by_a_button(town: Town, open_page: Open) -> None:
     """The dialog says where to and how many; the run goes out, the page shows it, and the journal has who."""
     page = open_page()
     town.sql("UPDATE calm SET score = score + 1000 WHERE user_id = 'calm-7'")
-    town.receiver.trouble("slow", seconds=2)
+    seen = threading.Event()
+    town.receiver.trouble("slow", when=lambda _: seen.wait(60))
     card(page, "webhook.calm").get_by_role("button", name="Run now").click()
     dialog = page.get_by_role("dialog", name="Run webhook.calm now?")
     expect(dialog).to_contain_text("200 known")
@@ -84,6 +86,7 @@ def test_a_run_is_asked_for_by_a_button(town: Town, open_page: Open) -> None:
 
     expect(page.get_by_text("webhook.calm was asked to run.")).to_be_visible()
     expect(card(page, "webhook.calm").locator(".badge.running")).to_be_visible()
+    seen.set()
     expect(card(page, "webhook.calm").locator(".equation")).to_have_attribute(
         "aria-label", re.compile("^1 planned = 1 accepted")
     )

@@ -66,6 +66,11 @@ class Adversity(Commands):
         """Processes that were killed."""
         return sum(count for (_, accident), count in self.happened.items() if accident in KILLS)
 
+    @property
+    def jobs(self) -> int:
+        """Bulk jobs that were made, among the requests that are still in the log."""
+        return sum(one.request.method == "POST" and "/jobs/ingest" in one.request.path for one in self.salesforce.log)
+
     def _meet(self, name: str, accident: Accident) -> bool:
         """An accident to a command; whether it was still at work, and had anything to do."""
         if (accident.startswith("full") and name == "serve") or (accident == "kill" and name.endswith("older store")):
@@ -230,4 +235,4 @@ def report(adversity: Adversity) -> str:
         by_command[name] += count
     found = {"killed": adversity.kills, "accidents": by_accident, "commands": by_command, "told": adversity.told}
     doubled = {"doubled": len(adversity.salesforce.doubled()), "sent again": adversity.customerio.repeats}
-    return json.dumps(found | doubled, indent=1)
+    return json.dumps(found | doubled | {"bulk jobs": adversity.jobs}, indent=1)

@@ -405,6 +405,16 @@ class TestQueries:
         with pytest.raises(ServiceUnavailable, match="Google's own library cannot read"):
             here.source().read(sync(), ("user_id",))
 
+    def test_a_job_of_another_sort_is_told(self, here: BigQueryHere) -> None:
+        """A query whose id is taken by a job of no known sort ends the run in a sentence."""
+        taken_id = error(409, "duplicate", "Already Exists: Job acme:EU.7")
+        job = Answer(200, {"jobReference": {"projectId": "acme", "jobId": "7"}, "configuration": {}})
+        here.rest.trouble("status", times=None, answer=taken_id, when=lambda request: request.method == "POST")
+        here.rest.trouble("status", times=None, answer=job, when=lambda request: request.method == "GET")
+
+        with pytest.raises(ServiceUnavailable, match="job of another sort"):
+            here.source().read(query("SELECT 1 AS user_id"), ("user_id",))
+
     def test_a_server_that_never_answers_does_not_hang(self, here: BigQueryHere) -> None:
         """Each request has a time, and so have its repeats together."""
         here.users(10)

@@ -45,8 +45,9 @@ def test_times_are_in_utc(tmp_path: Path) -> None:
 
 def test_an_engine_that_failed_is_left(tmp_path: Path) -> None:
     """After an error the next calculation starts one anew."""
-    with pytest.raises(duckdb.Error), calculator(tmp_path) as connection:
+    with calculator(tmp_path) as connection:
         connection.execute("SET GLOBAL memory_limit = '5MB'")
+    with pytest.raises(duckdb.Error), calculator(tmp_path) as connection:
         connection.execute("SELECT error('no')")
     with calculator(tmp_path) as connection:
         assert [("953.6 MiB",)] == connection.execute("SELECT current_setting('memory_limit')").fetchall()

@@ -25,6 +25,8 @@ from tests.standins.bigquery import MIB, error
 from tests.standins.bigquery.catalog import Stored
 from tests.standins.bigquery.storage import Fault
 
+USER_ID = {"name": "user_id", "type": "STRING"}
+
 
 def sync(source: str | None = "activation.users", **options: Any) -> Sync:
     made: dict[str, Any] = {
@@ -413,6 +415,23 @@ class TestQueries:
         here.rest.trouble("status", times=None, answer=job, when=lambda request: request.method == "GET")
 
         with pytest.raises(ServiceUnavailable, match="job of another sort"):
+            here.source().read(query("SELECT 1 AS user_id"), ("user_id",))
+
+    def test_a_result_that_lies_nowhere_is_told(self, here: BigQueryHere) -> None:
+        """A query that is done, and whose job names no table of its result, ends the run in a sentence."""
+        here.users(10)
+        job = {
+            "jobReference": {"projectId": "acme", "jobId": "7", "location": "EU"},
+            "configuration": {"query": {"query": "SELECT 1"}},
+            "status": {"state": "DONE"},
+            "jobComplete": True,
+            "totalRows": "0",
+            "schema": {"fields": [USER_ID]},
+            "statistics": {"query": {"statementType": "SELECT", "schema": {"fields": [USER_ID]}}},
+        }
+        here.rest.trouble("status", times=None, answer=Answer(200, job))
+
+        with pytest.raises(ServiceUnavailable, match="where the result"):
             here.source().read(query("SELECT 1 AS user_id"), ("user_id",))
 
     def test_a_server_that_never_answers_does_not_hang(self, here: BigQueryHere) -> None:

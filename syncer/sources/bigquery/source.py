@@ -158,6 +158,10 @@ class BigQuery(Source):
     def _result_of(self, sync: Sync, job: bigquery.QueryJob, columns: list[Column] | None = None) -> Reading:
         """The rows of a query that has run: these columns, or all that it has."""
         found = job.result(retry=self.patience.retry, timeout=self.settings.timeout, job_retry=None)
+        if job.destination is None:
+            raise ServiceUnavailable(
+                "BigQuery does not say where the result of the query lies. The next run tries again.", doubt=False
+            )
         if columns is None:
             columns = [Column(one.name, (one.name,), arrow_type(one)) for one in found.schema]
         with ExitStack() as stack:

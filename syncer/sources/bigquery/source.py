@@ -164,6 +164,10 @@ class BigQuery(Source):
             )
         if columns is None:
             columns = [Column(one.name, (one.name,), arrow_type(one)) for one in found.schema]
+        elif {column.path[0] for column in columns} - {one.name for one in found.schema}:
+            raise ServiceUnavailable(
+                "BigQuery's result has other columns than it said before. The next run tries again.", doubt=False
+            )
         with ExitStack() as stack:
             opened = self._open(stack, sync, job.destination, columns, None)
             if opened is None:

@@ -82,7 +82,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the largest comparison")
     parser.add_argument("--read", type=int, default=1_000_000, help="rows that are read from BigQuery")
-    parser.add_argument("--records", type=int, default=20_000, help="records of the delivery")
+    sizes = [100_000, 1_000_000]
+    parser.add_argument("--records", type=int, nargs="+", default=sizes, help="records of the deliveries")
     parser.add_argument("--users", type=int, default=1_000_000, help="users of the whole night")
     parser.add_argument("--nights", type=int, default=3, help="nights of each way, of which the median counts")
     parser.add_argument("--commits", type=int, default=1_000, help="commits of a size of batch, in each way")

@@ -23,7 +23,7 @@ def run(part: str, *words: object) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def serving(port_file: Path, part: str, *words: object) -> Iterator[dict[str, str]]:
+def serving(port_file: Path, part: str, *words: object) -> Iterator[dict[str, Any]]:
     """A child process that serves until the context ends; what it wrote into `port_file`, which is its last word."""
     port_file.unlink(missing_ok=True)
     process = subprocess.Popen(_command(part, *words, port_file))
@@ -38,7 +38,7 @@ def serving(port_file: Path, part: str, *words: object) -> Iterator[dict[str, st
         process.wait()
 
 
-def serve(port_file: Path, told: dict[str, str]) -> None:
+def serve(port_file: Path, told: dict[str, Any]) -> None:
     """In the child: say where it serves, and stay as long as the process that started it."""
     draft = port_file.with_suffix(".draft")
     draft.write_text(json.dumps(told))

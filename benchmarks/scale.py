@@ -132,7 +132,7 @@ CHANGE_BYTES = 700
 COLLECTIONS_MAX = 80_000 * 200
 BULK_MAX = 150_000_000
 WAYS = (
-    Way("customer.io", 480_000 // CHANGE_BYTES, 1_000, 4),
+    Way("customer.io", 480_000 // CHANGE_BYTES, 1_000, 16),
     Way(
         "Salesforce, Collections", 200, 25, 4, 1.0, COLLECTIONS_MAX, "80,000 requests: 100,000 less a fifth for others"
     ),

@@ -25,9 +25,8 @@ from destinations.customerio_parts.operations import (
     ENVELOPE_BYTES,
     ITEM_BYTES_MAX,
     OPERATIONS_MAX,
-    SEPARATOR_BYTES,
+    SEPARATOR,
     Operations,
-    utf8_bytes,
 )
 from destinations.customerio_parts.rules import IDENTIFIER_BYTES_MAX, VALUE_BYTES_MAX
 from destinations.customerio_parts.settings import CustomerioSettings
@@ -36,6 +35,9 @@ from syncer.destination import Destination, DestinationSettings, Limits, Pace, V
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
 from syncer.transport import Transport
+
+IN_FLIGHT_MAX = 16
+"""Of 480,000 bytes and 200 ms each they are 38 MB a second, which is more than this side can make."""
 
 
 class Customerio(Destination):
@@ -81,7 +83,7 @@ class Customerio(Destination):
         return Limits(
             records=OPERATIONS_MAX,
             utf8_bytes=BATCH_BYTES_MAX - ENVELOPE_BYTES,
-            in_flight=4,
+            in_flight=IN_FLIGHT_MAX,
             timestamp_unit="second",
             values={field.name: ValueLimit(utf8_bytes=VALUE_BYTES_MAX) for field in sync.fields},
             identifiers={name: ValueLimit(utf8_bytes=IDENTIFIER_BYTES_MAX) for name in sync.match},
@@ -95,8 +97,8 @@ class Customerio(Destination):
         return -(-operations // OPERATIONS_MAX)
 
     def weigh(self, sync: Sync, change: Change) -> int:
-        """Bytes of the operations as the client will encode them, and of the comma after each."""
-        return sum(utf8_bytes(operation) + SEPARATOR_BYTES for operation in self._operations.of(sync, change))
+        """Bytes of the operations, and of the comma after each."""
+        return sum(map(len, self._operations.of(sync, change)))
 
     def check(self, sync: Sync) -> Iterable[Problem]:
         """Track credentials and region; with an `app_key` also that key, and that the object type exists."""
@@ -129,7 +131,7 @@ class Customerio(Destination):
         items = []
         for change in changes:
             operations = self._operations.of(sync, change)
-            if any(utf8_bytes(operation) > ITEM_BYTES_MAX for operation in operations):
+            if max(map(len, operations)) - len(SEPARATOR) > ITEM_BYTES_MAX:
                 yield rejected(change, "too_large", f"The record is larger than {ITEM_BYTES_MAX:,} bytes as JSON.")
             else:
                 items.append(Item(change, operations))

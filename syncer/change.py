@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 Value = str | int | float | bool | datetime.date | datetime.datetime | None
 """A canonical value. Timestamps are aware and in UTC, already cut to what the destination keeps."""
@@ -31,9 +32,13 @@ class Relation:
     after: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""Stands in a change for what it has none of; a million empty dictionaries take room."""
+
+
+@dataclass(slots=True)
 class Change:
-    """For one key: the fields that differ.
+    """For one key: the fields that differ. Not frozen, as a million of them are made twice as fast so.
 
     `fields` holds what is to leave: destination field → value after. An absent field must not be sent,
     a field that is None must be cleared. `before` holds the last accepted value of the same fields, where
@@ -43,6 +48,9 @@ class Change:
     `relations` holds what is to leave of the sync's `relate`: name there → what to add and to remove. `held` are the
     mapped fields that do not leave, with the values that the destination accepted last; it is filled only for a sync
     whose `Limits.whole` asks for it.
+
+    `worked_out` is the adapter's, and all that is ever set later: what it made of a change to weigh it, it need not
+    make again to send it.
     """
 
     key: str
@@ -52,12 +60,12 @@ class Change:
     before: Mapping[str, Value]
     position: int = 0
     rescored: bool = False
-    relations: Mapping[str, Relation] = field(default_factory=dict)
-    held: Mapping[str, Value] = field(default_factory=dict)
+    relations: Mapping[str, Relation] = field(default_factory=lambda: NOTHING)
+    held: Mapping[str, Value] = field(default_factory=lambda: NOTHING)
+    worked_out: Any = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one change.
 
     `code` is short, stable and free of data (`missing`, `STRING_TOO_LONG`, `207_invalid`); `message` is the

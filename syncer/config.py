@@ -357,7 +357,7 @@ class _Shut(Gate):
     def __init__(self) -> None:
         """No pace is kept, and so no thread is started that would watch over it."""
 
-    def pass_through(self, stop: threading.Event) -> None:
+    def pass_through(self, stop: threading.Event) -> bool:
         raise Stopping
 
 

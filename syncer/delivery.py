@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from syncer.change import MISSING, Change, Outcome, Value, deferred
 from syncer.control import Code, Control, Settled, answers_text
+from syncer.crew import Crew
 from syncer.destination import Destination, Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError, cause_of
 from syncer.logs import place_of
@@ -24,7 +24,9 @@ from syncer.mapping import Sync
 from syncer.plan import HIDDEN, Cost, Plan, shown
 from syncer.pushing import BrokenPromise, Pauses, Pushed, Pushing
 from syncer.redaction import redacted, secrets_of
+from syncer.room import Room
 from syncer.stages import Stages
+from syncer.transport import TOO_MANY
 
 REJECTED_SHARE_MAX = 0.5
 """When more than this share of the first outcomes is refused, something is wrong with more than a record."""
@@ -38,8 +40,6 @@ MESSAGE_CHARACTERS_MAX = 500
 
 PACED = "rescore_rate"
 """Code of the reason for which records of a plan are left to the next runs."""
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -131,10 +131,11 @@ def cut(
 ) -> Iterator[Batch]:
     """Batches as full as the destination's limits allow, in the plan's order."""
     batch, size = Batch(lo), 0
+    heaviest, records_max = limits.utf8_bytes, limits.records
     for payload, change in rows:
-        weight = destination.weigh(sync, change) if limits.utf8_bytes is not None else 0
-        is_full = len(batch.changes) >= limits.records
-        is_heavy = limits.utf8_bytes is not None and batch.changes and size + weight > limits.utf8_bytes
+        weight = 0 if heaviest is None else destination.weigh(sync, change)
+        is_full = len(batch.changes) >= records_max
+        is_heavy = heaviest is not None and batch.changes and size + weight > heaviest
         if is_full or is_heavy:
             yield batch
             batch, size = Batch(batch.hi), 0
@@ -169,18 +170,18 @@ class Delivery:
         sync, later = self.plan.sync, self.plan.later
         sendable = _sendable(self.plan, self.records_max)
         limits = self.destination.cut(sync, sendable)
-        in_flight_max = self.destination.settings.in_flight or limits.in_flight
-        flight = _Flight(self)
-        try:
-            for batch in cut(self.plan.rows_of(0, sendable), self.destination, sync, limits):
-                flight.land(room_for=in_flight_max)
-                if self.stop.is_set() or flight.is_over or not flight.remember((self.plan_id, batch.lo, batch.hi)):
-                    break
-                flight.take_off(batch)
-        except Exception as error:  # noqa: BLE001 - a fault in weighing must not lose what is in flight
-            flight.error = error
-        flight.land_all()
-        flight.remember(None)
+        with Crew() as crew:
+            flight = _Flight(self, crew, Room(self.destination.settings.in_flight or limits.in_flight))
+            try:
+                for batch in cut(self.plan.rows_of(0, sendable), self.destination, sync, limits):
+                    flight.land()
+                    if self.stop.is_set() or flight.is_over or not flight.remember((self.plan_id, batch.lo, batch.hi)):
+                        break
+                    flight.take_off(batch)
+            except Exception as error:  # noqa: BLE001 - a fault in weighing must not lose what is in flight
+                flight.error = error
+            flight.land_all()
+            flight.remember(None)
         done = flight.done
         done.unsent += self.plan.sendable - flight.sent
         if later:
@@ -242,7 +243,10 @@ class Delivery:
                 rejections.append((row, outcome.code, message))
             tally.count(outcome.result, outcome.code, message)
         settled.codes = bytes(codes)
-        settled.answers = answers_text(rejections, _runs(pushed.requests.get(one.key, "") for one in batch.changes))
+        told = pushed.requests
+        settled.answers = answers_text(
+            rejections, _runs(told.get(one.key, "") for one in batch.changes) if told else []
+        )
         return settled, tally
 
     def _clean(self, message: str, change: Change) -> str:
@@ -286,8 +290,10 @@ class Delivery:
 class _Flight:
     """The batches in flight, what they came to, and what of that the store knows already."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, crew: Crew, room: Room) -> None:
         self._delivery = delivery
+        self._crew = crew
+        self._room = room
         self._flying: dict[Future[Pushed], Batch] = {}
         self._landed: list[tuple[Settled, Tally]] = []
         self.done = Delivered(planned=delivery.plan.sendable)
@@ -307,13 +313,13 @@ class _Flight:
 
     def take_off(self, batch: Batch) -> None:
         """Send a batch whose intent is durable."""
-        self._flying[_start(partial(self._delivery.push, batch))] = batch
+        self._flying[self._crew.start(partial(self._delivery.push, batch))] = batch
         self.sent += len(batch.changes)
 
-    def land(self, room_for: int) -> None:
-        """Take what is back, and wait until fewer than `room_for` are in flight, or the process is to stop."""
+    def land(self) -> None:
+        """Take what is back, and wait until there is room for one more, or the process is to stop."""
         self._take(0)
-        while len(self._flying) >= room_for and not self._delivery.stop.is_set():
+        while len(self._flying) >= self._room.size and not self._delivery.stop.is_set():
             self._take(LOOK_SECONDS)
 
     def land_all(self) -> None:
@@ -348,8 +354,12 @@ class _Flight:
         return True
 
     def _take(self, timeout: float) -> None:
+        transport = self._delivery.destination.transport
+        was_full = len(self._flying) >= self._room.size
         for future in wait(self._flying, timeout=timeout, return_when=FIRST_COMPLETED).done:
             batch = self._flying.pop(future)
+            told = {"too_many": transport.statuses[TOO_MANY], "paced": transport.paced}
+            self._room.landed(others=len(self._flying), was_full=was_full, **told)
             pushed = future.result()
             self._landed.append(self._delivery.settle(batch, pushed))
             self._delivery.progress(len(batch.changes))
@@ -392,20 +402,6 @@ def _spellings(value: Value) -> list[str]:
     if isinstance(value, float):
         texts.append(f"{value:g}")
     return [text for text in texts if text]
-
-
-def _start(work: Callable[[], T]) -> Future[T]:
-    """Run in a thread that does not keep the process alive: a second signal has to end it at once."""
-    future: Future[T] = Future()
-
-    def body() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever asks the future
-            future.set_exception(error)
-
-    threading.Thread(target=body, name="delivery", daemon=True).start()
-    return future
 
 
 def _sendable(plan: Plan, records_max: int | None) -> int:

@@ -53,7 +53,7 @@ class DestinationSettings(BaseModel):
     type: str = Field(default="", description="The adapter; left out, it is the section's own name.")
     timeout: float = Field(default=60.0, gt=0, le=600, description="Seconds a request may stay silent.")
     attempts: int = Field(default=5, ge=1, le=20, description="How often one request is tried in a run.")
-    in_flight: int | None = Field(default=None, ge=1, le=64, description="Batches in flight at once.")
+    in_flight: int | None = Field(default=None, ge=1, le=64, description="Batches in flight at once, at most.")
     pace: int | None = Field(
         default=None, ge=1, description="Requests per pace period of this service, over all its syncs."
     )
@@ -104,7 +104,7 @@ class Limits:
     utf8_bytes: int | None = None
     """Sum of `weigh` over a batch, at most; None when only the count matters."""
     in_flight: int = 4
-    """Batches in flight at once; the user may lower it."""
+    """Batches in flight at once, at most; there are four at first. The user may set another maximum."""
     timestamp_unit: Literal["second", "millisecond", "microsecond"] = "second"
     """What the destination keeps of a timestamp; the rest is cut off before comparing."""
     values: Mapping[str, ValueLimit] = field(default_factory=dict)
@@ -239,5 +239,8 @@ class Destination(ABC):
         """How many requests `push` will need for this batch when all goes well."""
 
     def weigh(self, sync: Sync, change: Change) -> int:
-        """UTF-8 bytes that this change adds to a batch; only asked when `limits` has `utf8_bytes`."""
+        """UTF-8 bytes that this change adds to a batch; only asked when `limits` has `utf8_bytes`.
+
+        What it takes to know that may stay in `change.worked_out` for `push`.
+        """
         return 0

@@ -97,17 +97,18 @@ class Pushing:
         is_whole: bool = True,
     ) -> Pushed:
         pushed = Pushed()
-        keys = {change.key for change in changes}
+        awaited = {change.key for change in changes}
         is_in_doubt = self.destination.transport.watch_doubt()
         request_id = self.destination.transport.watch_request_id()
         try:
             for answer in answers:
                 if isinstance(answer, Job):
                     note(answer.text)
-                elif answer.key not in keys or answer.key in pushed.outcomes:
+                elif answer.key not in awaited:
                     pushed.raised = self._broken("gave an outcome that nobody waits for")
                     return pushed
                 else:
+                    awaited.remove(answer.key)
                     pushed.outcomes[answer.key] = answer
                     if told := request_id():
                         pushed.requests[answer.key] = told
@@ -119,7 +120,7 @@ class Pushing:
                         pushed.outcomes[change.key] = deferred(change, "unknown", str(error), doubt=True)
         except Exception as error:  # noqa: BLE001 - a fault of an adapter must not lose the outcomes of others
             pushed.raised = error
-        if is_whole and pushed.raised is None and len(pushed.outcomes) < len(keys):
+        if is_whole and pushed.raised is None and awaited:
             pushed.raised = self._broken("gave no outcome for some records")
         return pushed
 

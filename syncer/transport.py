@@ -81,8 +81,12 @@ class Gate:
         self._rests_until = 0.0
         self._sentence = ""
 
-    def pass_through(self, stop: threading.Event) -> None:
-        """Wait for a place in the pace. Raises DestinationUnusable when the breaker is open, Stopping on a stop."""
+    def pass_through(self, stop: threading.Event) -> bool:
+        """Wait for a place in the pace; says whether there was none at once.
+
+        Raises DestinationUnusable when the breaker is open, Stopping on a stop.
+        """
+        is_paced = False
         while True:
             if stop.is_set():
                 raise Stopping
@@ -95,7 +99,8 @@ class Gate:
                     if is_tripped:
                         # The rest is over. This request finds out for all; until it has, the others are refused.
                         self._open_until = self._clock() + self._rest_seconds
-                    return
+                    return is_paced
+            is_paced = True
             stop.wait(max(self._wait_seconds, rest))
 
     def rest(self, seconds: float) -> None:
@@ -193,6 +198,8 @@ class Transport(HTTPAdapter):
         self._wait = wait_exponential(multiplier=wait_first, max=wait_max) + wait_random(0, wait_first)
         self._lock = threading.Lock()
         self.requests = 0
+        self.paced = 0
+        """Requests that waited for a place in the pace."""
         self.statuses: Counter[int] = Counter()
         self._doubts = threading.local()
         self._answers = threading.local()
@@ -236,8 +243,9 @@ class Transport(HTTPAdapter):
     def watch_request_id(self) -> Callable[[], str]:
         """A question to ask later: what does the service call the request that it answered last since now, in this
         thread? Empty where it gives no ids."""
-        self._main._answers.request_id = ""
-        return lambda: str(self._main._answers.request_id)
+        answers = self._main._answers
+        answers.request_id = ""
+        return lambda: str(answers.request_id)
 
     def session(self) -> requests.Session:
         """A session whose every request goes through here; make one per thread, or share with care."""
@@ -281,9 +289,12 @@ class Transport(HTTPAdapter):
             nonlocal doubt
             self._main._confirm()
             try:
-                self._gate.pass_through(self._stop)
+                is_paced = self._gate.pass_through(self._stop)
             except Stopping:
                 raise Stopping(doubt=doubt) from None
+            if is_paced:
+                with self._main._lock:
+                    self._main.paced += 1
             try:
                 response = self._once(request, verify, cert)
             except _AgainError as again:

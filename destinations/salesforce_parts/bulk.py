@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -19,11 +18,10 @@ from destinations.salesforce_parts.collections import (
     LOCKED,
     Decision,
     Row,
-    record,
     unmapped,
 )
-from destinations.salesforce_parts.csv_rows import ID, UnreadableFile, cells, encoded, unfit
-from destinations.salesforce_parts.ingest import Ingest, Kind, Task
+from destinations.salesforce_parts.csv_rows import ID, UnreadableFile, encoded, key_of, unfit
+from destinations.salesforce_parts.ingest import Ingest, Kind, Operation, Task
 from destinations.salesforce_parts.jobs import ENDS, FAILED, OPEN, GoneError, Look, in_doubt, no_doubt, refused
 from destinations.salesforce_parts.login import TITLE
 from destinations.salesforce_parts.matching import Matched
@@ -76,7 +74,7 @@ class Bulk:
         for task, rows in _tasks(matched, identifier.name):
             fitting = []
             for row in rows:
-                reason = unfit(row.record)
+                reason = unfit(row)
                 if reason is None:
                     fitting.append(row)
                 else:
@@ -111,7 +109,7 @@ class Bulk:
             key = ID if look.operation == "update" else identifier.name
             fold: Fold = fold_id if key == ID else identifier.fold
             if key == identifier.name:
-                rows = {fold(one.match[key]): Row(one, record(sync.object, one.fields)) for one in changes}
+                rows = {fold(one.match[key]): Row(one, sync.object, one.fields) for one in changes}
             else:
                 with in_doubt():
                     rows = {fold(row.record_id): row for row in updates()}
@@ -149,7 +147,7 @@ class Bulk:
             yield Job(json.dumps({"jobs": [*ended, job_id]}))
             uploads += 1
             try:
-                self._ingest.upload(job_id, encoded(task.key, [cells(row.record) for row in piece]))
+                self._ingest.upload(job_id, encoded(task.key, piece))
             except ServiceUnavailable:
                 self._discard(job_id)
                 if uploads == UPLOADS_MAX:
@@ -188,7 +186,7 @@ class Bulk:
 
     def _ended(self, task: Task, job_id: str, fold: Fold, piece: Sequence[Row]) -> Iterator[Outcome]:
         """Close a job that has its file, and tell what became of its rows."""
-        rows = {fold(cells(row.record)[task.key]): row for row in piece}
+        rows = {fold(str(key_of(row))): row for row in piece}
         awaited = Awaited(job_id, task.key, fold, rows)
         try:
             self._ingest.close(job_id)
@@ -254,15 +252,15 @@ class Bulk:
 
 
 def _tasks(matched: Matched, name: str) -> Iterator[tuple[Task, list[Row]]]:
-    """The jobs that a batch needs, by object: what is there already goes first."""
-    by_task: defaultdict[Task, list[Row]] = defaultdict(list)
-    for row in matched.updates:
-        by_task[Task("update", row.record["attributes"]["type"], ID)].append(row)
-    for row in matched.upserts:
-        by_task[Task("upsert", row.record["attributes"]["type"], name)].append(row)
-    for row in matched.creates:
-        by_task[Task("insert", row.record["attributes"]["type"], name)].append(row)
-    yield from by_task.items()
+    """The jobs that a batch of one object needs: what is there already goes first."""
+    ways: list[tuple[Operation, str, list[Row]]] = [
+        ("update", ID, matched.updates),
+        ("upsert", name, matched.upserts),
+        ("insert", name, matched.creates),
+    ]
+    for operation, key, rows in ways:
+        if rows:
+            yield Task(operation, rows[0].object_name, key), rows
 
 
 def fold_id(text: str) -> str:

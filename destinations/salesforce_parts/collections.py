@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from destinations.salesforce_parts.client import Client, Fault, Refusal, faults, unreadable
 from destinations.salesforce_parts.login import TITLE
@@ -63,18 +64,27 @@ https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_calls_
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A change and the record that carries it. `record_id` is set when we know whom it is for.
+class Row(NamedTuple):
+    """A change and what is written of it. `record_id` is set when we know whom it is for.
 
-    `parent` is the Id of the account that the service locks with the record, where it is known.
+    `found_by` is the field, with its value, that an upsert finds the record by and a create gives it. `parent` is the
+    Id of the account that the service locks with the record, where it is known.
     """
 
     change: Change
-    record: Mapping[str, Any]
+    object_name: str
+    fields: Mapping[str, Value]
+    found_by: Mapping[str, str | int | float] = MappingProxyType({})
     record_id: str = ""
     was_looked_up: bool = False
     parent: str = ""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As a Collections request has it; None clears, what is absent stays."""
+        named = {"id": self.record_id} if self.record_id else self.found_by
+        fields = {name: wire(value) for name, value in self.fields.items()}
+        return {"attributes": {"type": self.object_name}, **fields, **named}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +110,6 @@ def upsert(object_name: str, field_name: str, headers: Mapping[str, str]) -> Wri
 def create(headers: Mapping[str, str]) -> Writing:
     """Always creates, so it is sent once only."""
     return Writing("POST", "composite/sobjects", {**headers, **ONCE}, is_repeatable=False)
-
-
-def record(object_name: str, fields: Mapping[str, Value]) -> dict[str, Any]:
-    """The fields as a record of a Collections request; None clears, what is absent stays."""
-    return {"attributes": {"type": object_name}} | {name: wire(value) for name, value in fields.items()}
 
 
 def wire(value: Value) -> str | int | float | bool | None:
@@ -236,7 +241,7 @@ def _again(row: Row, code: str, message: str) -> Outcome:
 
 def _named(found: Sequence[Fault], piece: Sequence[Row]) -> list[str]:
     """The fields of ours that the errors name, in `fields` or in their words."""
-    ours = {name for row in piece for name in row.record if name != "attributes"}
+    ours = {name for row in piece for name in (*row.fields, *row.found_by)}
     words = {word for fault in found for word in (*fault.fields, *re.findall(r"\w+", fault.message))}
     return sorted(ours & words)
 
@@ -244,7 +249,7 @@ def _named(found: Sequence[Fault], piece: Sequence[Row]) -> list[str]:
 def unmapped(fault: Fault, piece: Sequence[Row]) -> DestinationUnusable:
     """The error for a field that nobody may write, whatever the record."""
     names = ", ".join(_named([fault], piece)) or "a field"
-    kinds = {str(row.record["attributes"]["type"]): None for row in piece}
+    kinds = {row.object_name: None for row in piece}
     # The words of the error tell which, where records of two objects went together.
     kind = next((kind for kind in kinds if re.search(rf"\b{kind}\b", fault.message)), next(iter(kinds)))
     return DestinationUnusable(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from destinations.salesforce_parts.client import Client, Refusal
-from destinations.salesforce_parts.collections import Row, record
+from destinations.salesforce_parts.collections import Row
 from destinations.salesforce_parts.finding import Whole, look_up
 from destinations.salesforce_parts.soql import ID, LEAD, Identifier, id_key
 from syncer.change import Change, Outcome, Value, accepted, deferred, rejected
@@ -34,7 +34,7 @@ def match_by_id(sync: Sync, changes: Sequence[Change]) -> Matched:
     ids = {change.key: change.match[ID] for change in changes}
     for change in sole(sync, changes, {key: id_key(text) or text for key, text in ids.items()}, matched):
         record_id = ids[change.key]
-        matched.updates.append(Row(change, record(sync.object, change.fields) | {"id": record_id}, record_id))
+        matched.updates.append(Row(change, sync.object, change.fields, record_id=record_id))
     return matched
 
 
@@ -60,7 +60,7 @@ def match_by_field(
     sought = []
     for change in sole(sync, changes, folded, matched):
         if is_upserted(sync, change, is_key=is_key):
-            matched.upserts.append(Row(change, _keyed(sync, identifier, change)))
+            matched.upserts.append(new_row(sync.object, identifier, change, change.fields))
         else:
             sought.append(change)
     absent = []
@@ -78,7 +78,7 @@ def match_by_field(
             matched.outcomes.append(missing(sync, change))
     if sync.object == LEAD:
         absent = _unconverted(client, sync, identifier, absent, matched, whole)
-    matched.creates += [Row(change, _keyed(sync, identifier, change)) for change in absent]
+    matched.creates += [new_row(sync.object, identifier, change, change.fields) for change in absent]
     matched.updates.sort(key=togetherness)
     return matched
 
@@ -89,13 +89,18 @@ def togetherness(row: Row) -> tuple[str, str]:
     An update locks the record and its account, so children that travel apart lock each other out.
     https://salesforce.stackexchange.com/questions/235016
     """
-    return str(row.record["attributes"]["type"]), row.parent
+    return row.object_name, row.parent
 
 
 def row_for(object_name: str, change: Change, fields: Mapping[str, Value], found: Mapping[str, Any]) -> Row:
     """The row that writes these fields into a record that a look-up found."""
-    body = record(object_name, fields) | {"id": found[ID]}
-    return Row(change, body, found[ID], was_looked_up=True, parent=str(found.get(PARENT) or ""))
+    parent = str(found.get(PARENT) or "")
+    return Row(change, object_name, fields, record_id=found[ID], was_looked_up=True, parent=parent)
+
+
+def new_row(object_name: str, identifier: Identifier, change: Change, fields: Mapping[str, Value]) -> Row:
+    """The row of an upsert or a create: with the value that the record is found by."""
+    return Row(change, object_name, fields, {identifier.name: identifier.value(change.match[identifier.name])})
 
 
 def is_upserted(sync: Sync, change: Change, *, is_key: bool) -> bool:
@@ -108,25 +113,13 @@ def sole(sync: Sync, changes: Sequence[Change], same: Mapping[str, str], matched
 
     Two spellings of one Id get this far, for instance, and would overwrite each other.
     """
-    claims: dict[str, list[Change]] = defaultdict(list)
-    for change in changes:
-        claims[same[change.key]].append(change)
-    for several in claims.values():
-        if len(several) > 1:
-            matched.outcomes += [
-                rejected(
-                    change,
-                    "ambiguous",
-                    f"{len(several)} rows of the source are for the {_either(sync)} with {_told(change)}.",
-                )
-                for change in several
-            ]
-    return [several[0] for several in claims.values() if len(several) == 1]
-
-
-def _keyed(sync: Sync, identifier: Identifier, change: Change) -> dict[str, object]:
-    """The record with the value it is found by in it."""
-    return record(sync.object, change.fields) | {identifier.name: identifier.value(change.match[identifier.name])}
+    claims = Counter(same[change.key] for change in changes)
+    matched.outcomes += [
+        rejected(change, "ambiguous", f"{count} rows of the source are for the {_either(sync)} with {_told(change)}.")
+        for change in changes
+        if (count := claims[same[change.key]]) > 1
+    ]
+    return [change for change in changes if claims[same[change.key]] == 1]
 
 
 def _looked_up(

@@ -18,9 +18,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from destinations.salesforce_parts.client import Client, Refusal
-from destinations.salesforce_parts.collections import Row, record
+from destinations.salesforce_parts.collections import Row
 from destinations.salesforce_parts.finding import look_up
-from destinations.salesforce_parts.matching import Matched, ambiguous, missing, row_for, sole, togetherness, unanswered
+from destinations.salesforce_parts.matching import (
+    Matched,
+    ambiguous,
+    missing,
+    new_row,
+    row_for,
+    sole,
+    togetherness,
+    unanswered,
+)
 from destinations.salesforce_parts.soql import ID, IS_CONVERTED, LEAD, Identifier, Lookup, lookups
 from syncer.change import Change, Value, accepted
 from syncer.errors import Problem
@@ -174,7 +183,7 @@ def match_person(
             # There is no record any more, so there is nothing of ours left to clear.
             matched.outcomes.append(accepted(change))
         elif sync.missing == "create":
-            matched.creates.append(Row(change, _new(sync, identifiers, change)))
+            matched.creates.append(_new(sync, identifiers, change))
         else:
             matched.outcomes.append(missing(sync, change))
     # A Contact may be found by its own match and by a lead's; two rows of the source would overwrite each other.
@@ -195,9 +204,7 @@ def _lacking(change: Change, found: Mapping[str, Any], holds: Holds) -> dict[str
     return {name: value for name, value in change.held.items() if name in found and not holds(name, value, found[name])}
 
 
-def _new(sync: Sync, identifiers: Mapping[str, Identifier], change: Change) -> dict[str, object]:
-    """A person made anew has nothing of us yet, so the whole record goes, and the value that it is found by."""
+def _new(sync: Sync, identifiers: Mapping[str, Identifier], change: Change) -> Row:
+    """A person made anew has nothing of us yet, so the whole record goes."""
     name = str(sync.create_as)
-    identifier = identifiers[name]
-    key = {identifier.name: identifier.value(change.match[identifier.name])}
-    return record(name, {**change.held, **change.fields}) | key
+    return new_row(name, identifiers[name], change, {**change.held, **change.fields})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import itertools
 import threading
@@ -116,13 +115,13 @@ class TakesOneBatchAtATime(Memory):
 class DoubtsWhatItAccepted(Memory):
     def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         for outcome in super().push(sync, changes):
-            yield dataclasses.replace(outcome, doubt=True)
+            yield outcome._replace(doubt=True)
 
 
 class TriesAgainWhatWasRefused(Memory):
     def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
         for outcome in super().push(sync, changes):
-            yield dataclasses.replace(outcome, again="" if outcome.result == "rejected" else None)
+            yield outcome._replace(again="" if outcome.result == "rejected" else None)
 
 
 class ReadsNothing(Memory):

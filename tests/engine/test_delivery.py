@@ -107,8 +107,8 @@ class Watched(CustomerioStandIn):
             return super().handle(request)
 
 
-def over_http(folder: Path, standin: Watched, in_flight: int, more: str = "") -> Report:
-    """Six batches of about a hundred."""
+def over_http(folder: Path, standin: Watched, in_flight: int, more: str = "", records: int = 600) -> Report:
+    """Batches of about a hundred, six of them unless there are more records."""
     workplace = Workplace(folder)
     pads = "\n".join(f'pad{number} = {{ column = "pad", compare = false }}' for number in range(5))
     with Server({"": standin}):
@@ -116,7 +116,7 @@ def over_http(folder: Path, standin: Watched, in_flight: int, more: str = "") ->
         workplace.write({"customerio": settings}, {"customerio": PEOPLE + pads}, NO_BRAKES)
         workplace.sql(
             "CREATE TABLE people AS SELECT 'u' || i AS user_id, i AS score, 'x' AS note, repeat('x', 900) AS pad "
-            "FROM range(600) t(i)"
+            f"FROM range({records}) t(i)"
         )
         config = load(folder / "config.toml", destinations.adapter, destinations.kinds)
         engine = Engine(config, source_of(config.source), destinations.adapter)
@@ -143,6 +143,31 @@ def test_several_batches_are_in_flight_at_once(tmp_path: Path) -> None:
 
     assert (600, 600) == (report.delivered.planned, report.delivered.accepted)
     assert [3] * 6 == most
+
+
+def test_more_batches_are_in_flight_when_answers_take_their_time(tmp_path: Path) -> None:
+    """A service that keeps all requests waiting but the last that there is room for sees four at first, one more after
+    each answer, and never more than the user allows."""
+    lock, all_there = threading.Lock(), threading.Event()
+    inside, goal, most = 0, 4, 0
+
+    def watch(ids: list[str]) -> None:
+        nonlocal inside, goal, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+            is_last = inside == goal
+            goal += is_last
+            if inside == 8:
+                all_there.set()
+        assert is_last or all_there.wait(30)
+        with lock:
+            inside -= 1
+
+    report = over_http(tmp_path, Watched(watch), in_flight=8, records=2_000)
+
+    assert (2_000, 2_000) == (report.delivered.planned, report.delivered.accepted)
+    assert 8 == most
 
 
 def test_intent_is_durable_before_each_request_leaves(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from destinations.salesforce_parts.collections import Row
 from destinations.salesforce_parts.csv_rows import encoded, rows_of
 from destinations.salesforce_parts.soql import Identifier, lookups
 from destinations.standins.salesforce_parts.soql import parse
+from syncer.change import Change
 from syncer.logs import configure
 from tests.security.fortress import SYNC, UNPRINTABLE, Fortress, a_fortress
 
@@ -96,10 +98,16 @@ def test_a_value_cannot_leave_its_quotes_in_soql(texts: list[str]) -> None:
 def test_a_value_cannot_leave_its_cell_in_a_bulk_file(rows: list[dict[str, str]]) -> None:
     """A bulk file reads back as the very rows, also where a cell begins like a formula: cells there are not computed,
     and a sign that we put in front would become part of the value."""
-    content = encoded("Key", rows)
+    changes = [
+        Change(row["Key"], "changed", {}, {name: text for name, text in row.items() if name != "Key"}, {})
+        for row in rows
+    ]
+    content = encoded("Key", [Row(one, "Contact", one.fields, {"Key": one.key}) for one in changes])
+    # An empty text is null there.
+    sent = [{name: text or "#N/A" for name, text in row.items()} for row in rows]
 
-    assert rows == list(csv.DictReader(io.StringIO(content.decode(), newline="")))
-    assert rows == [{name.lstrip("\ufeff"): text for name, text in row.items()} for row in rows_of(content, "Key")]
+    assert sent == list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    assert sent == list(rows_of(content, "Key", "A", "B"))
 
 
 def test_a_value_cannot_leave_its_part_of_an_address(tmp_path: Path) -> None:

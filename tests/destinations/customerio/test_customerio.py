@@ -260,7 +260,7 @@ def test_weights_are_what_is_sent(standin: CustomerioStandIn, open_destination: 
             weighed = sum(destination.weigh(sync, change) for change in changes)
             assert limit is not None
             # One comma less than there are operations.
-            assert len(standin.log[-1].request.body) == weighed - 2 + (480_000 - limit)
+            assert len(standin.log[-1].request.body) == weighed - 1 + (480_000 - limit)
 
 
 def test_a_full_batch_is_taken(standin: CustomerioStandIn, destination: Customerio) -> None:
@@ -295,7 +295,7 @@ def test_limits(destination: Customerio) -> None:
     """Batches, values and identifiers have the documented limits, counted in bytes."""
     limits = destination.limits(sync_of(match={"email": "email"}))
 
-    assert (4000, 4, "second") == (limits.records, limits.in_flight, limits.timestamp_unit)
+    assert (4000, 16, "second") == (limits.records, limits.in_flight, limits.timestamp_unit)
     assert {"activation_score": 1000, "plan": 1000} == {name: one.utf8_bytes for name, one in limits.values.items()}
     assert {"email": 150} == {name: one.utf8_bytes for name, one in limits.identifiers.items()}
     assert {"email"} == limits.caseless

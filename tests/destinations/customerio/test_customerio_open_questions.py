@@ -156,7 +156,7 @@ def test_the_largest_item(standin: CustomerioStandIn, destination: Customerio, k
     def change(size: int) -> Change:
         return change_of("u_1", **dict.fromkeys(names, "x" * 950), last="x" * size)
 
-    fits = 30_000 - (destination.weigh(CREATING, change(0)) - 2)
+    fits = 30_000 - (destination.weigh(CREATING, change(0)) - 1)
 
     assert {"u_1": "accepted"} == results(push(destination, CREATING, change(fits)))
     assert "too_large" == push(destination, CREATING, change(fits + 1))["u_1"].code

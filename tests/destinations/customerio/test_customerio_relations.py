@@ -383,7 +383,7 @@ def test_weights_count_every_operation(standin: CustomerioStandIn, destination: 
     assert limit is not None
     assert 14 == len(bodies(standin)[0])
     weighed = sum(destination.weigh(OWNED, change) for change in changes)
-    assert len(standin.log[-1].request.body) == weighed - 2 + (480_000 - limit)
+    assert len(standin.log[-1].request.body) == weighed - 1 + (480_000 - limit)
 
 
 def test_limits_of_relationships(destination: Customerio) -> None:

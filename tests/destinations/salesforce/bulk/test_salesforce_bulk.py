@@ -10,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from destinations.salesforce import Salesforce
-from destinations.salesforce_parts.collections import wire
-from destinations.salesforce_parts.csv_rows import cells, encoded, header_bytes
+from destinations.salesforce_parts.collections import Row
+from destinations.salesforce_parts.csv_rows import encoded, header_bytes
 from destinations.salesforce_parts.settings import SalesforceSettings
 from destinations.standins.salesforce import SalesforceStandIn
-from syncer.change import Job
+from syncer.change import Change, Job, Value
 from syncer.mapping import Field
 from tests.destinations.salesforce.bulk.rig import (
     BOTH,
@@ -105,14 +105,18 @@ def test_weights_add_up_to_the_file(standin: SalesforceStandIn, open_destination
 # Files
 
 
+def a_row(key: str, **fields: Value) -> Row:
+    return Row(Change(key, "changed", {"K": key}, fields, {}), "Contact", fields, {"K": key})
+
+
 def test_values_are_written_as_the_service_reads_them() -> None:
     """Null and an empty text are #N/A, what is absent is empty, and every value has its one form."""
     moment = datetime.datetime(2026, 2, 28, 23, 59, 58, 500_000, tzinfo=datetime.UTC)
-    rows = [
-        {"K": "u_1", "A": None, "B": "", "C": True, "D": moment},
-        {"K": "u_2", "E": datetime.date(2026, 2, 28), "F": 41.0, "G": 0.0000001, "C": False},
-    ]
-    file = encoded("K", [cells({name: wire(value) for name, value in row.items()}) for row in rows])
+    rows: dict[str, dict[str, Value]] = {
+        "u_1": {"A": None, "B": "", "C": True, "D": moment},
+        "u_2": {"E": datetime.date(2026, 2, 28), "F": 41.0, "G": 0.0000001, "C": False},
+    }
+    file = encoded("K", [a_row(key, **fields) for key, fields in rows.items()])
 
     assert (
         "K,A,B,C,D,E,F,G\n"
@@ -124,7 +128,7 @@ def test_values_are_written_as_the_service_reads_them() -> None:
 def test_texts_are_quoted_where_they_must_be() -> None:
     """Commas, quotes, line ends and blanks at an end are quoted, quotes are doubled, and nothing else is touched."""
     texts = ["plain", "a,b", 'a"b', "a\nb", "a\rb", " a", "Zoë"]
-    file = encoded("K", [{"K": text} for text in texts])
+    file = encoded("K", [a_row(text) for text in texts])
 
     assert 'K\nplain\n"a,b"\n"a""b"\n"a\nb"\n"a\rb"\n" a"\nZoë\n' == file.decode()
 

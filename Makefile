@@ -26,6 +26,10 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --group test
 	@touch $@
 
+.venv/.soak: .venv/.installed
+	$(BIN)/python -m pip install --quiet --group soak
+	@touch $@
+
 .venv/.lint: .venv/.installed
 	$(BIN)/python -m pip install --quiet --group lint
 	@touch $@
@@ -81,7 +85,7 @@ types: .venv/.lint  ## Check the types of both packages, strictly.
 
 check: lint types test  ## All of the above.
 
-soak: .venv/.tests  ## The long endurance runs: hundreds of kills, thousands of random histories.
+soak: .venv/.soak  ## The long endurance runs: hundreds of kills, thousands of random histories.
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow --timeout 7200
 
 bench: .venv/.tests  ## Measure, as ratios within one run.
@@ -91,8 +95,13 @@ sbom: .venv/.supply build/shipped/.installed  ## Write build/sbom.json: every pa
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --validate --output-file build/sbom.json build/shipped/bin/python
 
-audit: .venv/.supply build/shipped/.installed  ## Ask the advisories of PyPI about what is shipped; fails where it cannot be asked.
-	$(BIN)/pip-audit --strict --progress-spinner off --path build/shipped/lib/python3.*/site-packages
+# The program says of each package that it is not on PyPI when it is PyPI that cannot be asked; then it leaves no report.
+audit: .venv/.supply build/shipped/.installed  ## Ask the advisories of PyPI about what is shipped; 2 where they cannot be asked.
+	@rm -f build/audit.json
+	@$(BIN)/pip-audit --strict --progress-spinner off --format json --output build/audit.json \
+	  --path build/shipped/lib/python3.*/site-packages || { test -s build/audit.json || { \
+	  echo "Nothing was audited: PyPI's advisories could not be asked. Run it where PyPI itself can be reached."; \
+	  exit 2; }; echo "build/audit.json names the packages and the versions that mend them."; exit 1; }
 
 clean:  ## Remove what was made here, except demo/ and demo-bigquery/.
 	rm -rf .venv .venv-example build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,6 +18,8 @@ from syncer.errors import Problem, UserError
 Spot = tuple[str | int, ...]
 """Where a value is inside a file: table names, keys, and numbers of elements, from the outside in."""
 
+DEPTH_MAX = 20
+"""Tables and lists within each other; what a config needs is a third of it."""
 SCRUBBED_MIN = 4
 """Characters from which on a resolved reference is looked for in sentences; shorter ones occur in any word."""
 
@@ -152,8 +154,19 @@ def read(file: Path, missing: str) -> Document:
     except tomllib.TOMLDecodeError as error:
         raise UserError([_syntax_problem(file, text, str(error))]) from None
     except RecursionError:
-        raise UserError([Problem(shown_path(file), "Its values are nested too deeply. Write them flat.")]) from None
+        data = None
+    if data is None or _is_deep(data):
+        raise UserError([Problem(shown_path(file), "Its values are nested too deeply. Write them flat.")])
     return Document(file, data, _Scanner(text.replace("\r\n", "\n")).scan())
+
+
+def _is_deep(data: Any) -> bool:
+    """Whether there are tables and lists in each other deeper than in any file of ours; dotted names make them too."""
+    level = [data]
+    for _ in range(DEPTH_MAX):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [value for values in inner for value in values]
+    return bool(level)
 
 
 def resolved(document: Document) -> tuple[Document, dict[Spot, Problem]]:

@@ -1,4 +1,4 @@
-"""Folders of the state: their owner's alone, and as durable as the files in them."""
+"""Folders of the state and files in them: their owner's alone, and durable together."""
 
 from __future__ import annotations
 
@@ -24,3 +24,15 @@ def sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def keep(made: Path, path: Path) -> None:
+    """Give a finished file its name, perhaps in place of another one; once this returns, both are durable.
+
+    Raises OSError.
+    """
+    made.chmod(0o600)
+    with made.open("rb+") as handle:
+        os.fsync(handle.fileno())
+    made.replace(path)
+    sync(path.parent)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import AwareDatetime, BaseModel
+
 from syncer import documents
 from syncer.change import Change
 from syncer.errors import UserError
@@ -27,18 +29,53 @@ MOVED_LISTED_MAX = 20
 Document = dict[str, Any]
 
 
+class SavedField(BaseModel):
+    """A field of a change: what was accepted last, and what is to be sent."""
+
+    before: Any = None
+    after: Any = None
+
+
+class SavedChange(BaseModel):
+    """One change of a saved plan."""
+
+    key: str
+    kind: str
+    fields: dict[str, SavedField]
+
+
+class SavedSync(BaseModel):
+    """One sync of a saved plan, as far as it is looked at again."""
+
+    sync: str
+    plan: str
+    """The digest."""
+    mapping: str | None = None
+    changes: list[SavedChange]
+
+
+class _Form(BaseModel):
+    format: int
+
+
+class _File(_Form):
+    id: str
+    made: AwareDatetime
+    syncs: list[SavedSync]
+
+
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
     """A saved plan that was read."""
 
     id: str
     made: datetime.datetime
-    syncs: Mapping[str, Document]
-    """Sync → its document."""
+    syncs: Mapping[str, SavedSync]
+    """By the sync's name."""
 
     def digest(self, sync: str) -> str:
         """The digest of one sync's plan."""
-        return str(self.syncs[sync]["plan"])
+        return self.syncs[sync].plan
 
 
 def document(plan: Plan, title: str, modified: datetime.datetime | None) -> Document:
@@ -64,30 +101,27 @@ def write(file: Path, syncs: Iterable[Document], now: datetime.datetime) -> None
 def read(file: Path) -> SavedPlan:
     """A saved plan. Raises UserError when the file is none."""
     try:
-        content = json.loads(file.read_text())
-        made = datetime.datetime.fromisoformat(content["made"])
-        syncs = {str(one["sync"]): one for one in content["syncs"]}
-        for one in syncs.values():
-            _ = str(one["plan"]), {change["key"]: change["fields"] for change in one["changes"]}
-        if content["format"] > FORMAT:
+        content = file.read_bytes()
+        if _Form.model_validate_json(content).format > FORMAT:
             raise UserError(f"{file} was saved by a newer Syncer. Make a new plan with `syncer diff --out {file}`.")
-        return SavedPlan(str(content["id"]), made, syncs)
+        found = _File.model_validate_json(content)
+        return SavedPlan(found.id, found.made.astimezone(datetime.UTC), {one.sync: one for one in found.syncs})
     except OSError as error:
         raise UserError(
             f"The plan {file} cannot be read: {error.strerror}. Write one with `syncer diff --out`."
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, OverflowError):
         raise UserError(f"{file} is not a saved plan. Write one with `syncer diff --out {file}`.") from None
 
 
-def moved(saved: Document, plan: Plan) -> list[str]:
+def moved(saved: SavedSync, plan: Plan) -> list[str]:
     """What is not as it was when the plan was saved, a sentence each; empty when the plan still holds."""
-    if saved["plan"] == plan.digest:
+    if saved.plan == plan.digest:
         return []
     found = []
-    if saved.get("mapping") != _mapping(plan.sync):
+    if saved.mapping != _mapping(plan.sync):
         found.append("The mapping is another one.")
-    before = {change["key"]: change for change in saved["changes"]}
+    before = {change.key: change for change in saved.changes}
     differences = _differences(before, plan)
     for sentence in differences:
         if len(found) == MOVED_LISTED_MAX:
@@ -97,7 +131,7 @@ def moved(saved: Document, plan: Plan) -> list[str]:
     return found or ["A value that is not shown is another one."]
 
 
-def _differences(before: dict[str, Document], plan: Plan) -> Iterator[str]:
+def _differences(before: Mapping[str, SavedChange], plan: Plan) -> Iterator[str]:
     """Change by change, in the order of the plan as it is now; then those that are not in it any more."""
     left = dict(before)
     for change in plan.changes():
@@ -110,21 +144,21 @@ def _differences(before: dict[str, Document], plan: Plan) -> Iterator[str]:
         yield f"{key} was to be sent, and is not any more."
 
 
-def _of_change(old: Document, change: Change, sync: Sync) -> Iterator[str]:
-    new = change_document(sync, change)
-    if old["kind"] != new["kind"]:
-        yield f"{change.key} was {old['kind']}, and is {new['kind']} now."
-    for name in dict.fromkeys([*old["fields"], *new["fields"]]):
-        was, now = old["fields"].get(name), new["fields"].get(name)
+def _of_change(old: SavedChange, change: Change, sync: Sync) -> Iterator[str]:
+    new = SavedChange.model_validate(change_document(sync, change))
+    if old.kind != new.kind:
+        yield f"{change.key} was {old.kind}, and is {new.kind} now."
+    for name in dict.fromkeys([*old.fields, *new.fields]):
+        was, now = old.fields.get(name), new.fields.get(name)
         if was is None or now is None:
             yield f"{change.key}: {name} {'was not' if was is None else 'was'} to be sent."
-        elif was.get("after") != now.get("after"):
-            said, says = _shown(was.get("after")), _shown(now.get("after"))
+        elif was.after != now.after:
+            said, says = _shown(was.after), _shown(now.after)
             yield f"{change.key}: the source says {says} for {name}, and said {said}."
-        elif was.get("before") != now.get("before"):
+        elif was.before != now.before:
             yield (
-                f"{change.key}: the destination has accepted {_shown(now.get('before'))} for {name} since; it was "
-                f"{_shown(was.get('before'))}."
+                f"{change.key}: the destination has accepted {_shown(now.before)} for {name} since; it was "
+                f"{_shown(was.before)}."
             )
 
 

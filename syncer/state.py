@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -488,11 +487,7 @@ def write_parquet(
             f"COPY ({query}) TO {sql.literal(str(temporary))} (FORMAT parquet, {packed}, "
             f"KV_METADATA {{syncer: {sql.literal(meta)}}})"
         ).fetchall()[0][0]
-        temporary.chmod(0o600)
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        temporary.rename(path)
-        folders.sync(path.parent)
+        folders.keep(temporary, path)
     except (duckdb.Error, OSError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -321,6 +321,15 @@ def test_a_key_of_several_lines_that_is_there_twice_is_told(tmp_path: Path) -> N
     assert "hush" not in str(raised.value)
 
 
+def test_dotted_names_without_end_are_no_crash(tmp_path: Path) -> None:
+    """Each dot makes a table within another one, so a thousand of them are refused like a thousand brackets."""
+    file = tmp_path / "config.toml"
+    file.write_text("a." * 2_000 + "a = 1")
+
+    with pytest.raises(UserError, match="nested too deeply"):
+        load(file, destinations.adapter, destinations.kinds)
+
+
 def test_values_that_are_nested_too_deeply_are_no_crash(tmp_path: Path) -> None:
     """A file that would exhaust the parser is refused with a sentence."""
     file = tmp_path / "config.toml"

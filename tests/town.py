@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
-from click.testing import CliRunner
-
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Server
-from syncer.cli import cli
 from tests.crash.standins import SlowCustomerio
-from tests.workplace import Result, Workplace
+from tests.workplace import Result, Workplace, in_process
 
 PEOPLE = """
 [[sync]]
@@ -71,8 +66,7 @@ class Town(Workplace):
 
     def __call__(self, *words: str) -> Result:
         """Run a command in this process."""
-        done = CliRunner().invoke(cli, ["--config", str(self.folder / "config.toml"), *words], catch_exceptions=False)
-        result = Result(done.exit_code, done.stdout, done.stderr)
+        result = self.here(*words)
 
         assert [] == [secret for secret in SECRETS if secret in result.out + result.err]
         return result
@@ -88,14 +82,10 @@ class Town(Workplace):
 @contextmanager
 def a_town(folder: Path) -> Iterator[Town]:
     """A town whose services answer, and whose commands leave no signal handlers and no logging behind."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     made = Town(folder)
-    with Server({"/customerio": made.customerio, "/salesforce": made.salesforce}):
+    with in_process(), Server({"/customerio": made.customerio, "/salesforce": made.salesforce}):
         made.settle()
         yield made
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    structlog.reset_defaults()
 
 
 def told(result: Result) -> str:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from typing import Any
 import duckdb
 import psycopg
 import pyarrow as pa
+import structlog
+from click.testing import CliRunner
 
+from syncer.cli import cli
 from syncer.config_file import DatasetState, LocalState
 from syncer.control import Control, Run
 from tests.sources.bigquery_here import BigQueryHere
@@ -86,7 +89,9 @@ class Workplace:
         if control is not None:
             self._env["SYNCER_CONTROL_URL"] = control
 
-    def write(self, destinations: Mapping[str, str], mappings: Mapping[str, str], more: str = "") -> None:
+    def write(
+        self, destinations: Mapping[str, str], mappings: Mapping[str, str], more: str = "", name: str = "config.toml"
+    ) -> None:
         """The config with these `[destinations.NAME]` bodies, and a mapping file for each of `mappings`."""
         text = f'[source]\ntype = "duckdb"\npath = "{self.warehouse.name}"\n'
         state = ""
@@ -98,7 +103,7 @@ class Workplace:
         if self.kept.control is not None:
             state += f'control = "env:SYNCER_CONTROL_URL"\nlease_seconds = {LEASE_SECONDS}\n'
         text += f"\n[state]\n{state}" if state else ""
-        (self.folder / "config.toml").write_text(text + more)
+        (self.folder / name).write_text(text + more)
         (self.folder / "mappings").mkdir(exist_ok=True)
         table = "people" if self.there is None else "activation.people"
         for name, body in mappings.items():
@@ -137,6 +142,11 @@ class Workplace:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def here(self, *words: str) -> Result:
+        """Run a command in this process, which is quicker; what it raises is the test's failure. See `in_process`."""
+        done = CliRunner().invoke(cli, ["--config", str(self.folder / "config.toml"), *words], catch_exceptions=False)
+        return Result(done.exit_code, done.stdout, done.stderr)
+
     def start(self, *words: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Process:
         """Start a command and go on."""
         self.started += 1
@@ -172,6 +182,16 @@ class Workplace:
             return control.runs(sync, 10_000)
         finally:
             control.close()
+
+
+@contextlib.contextmanager
+def in_process() -> Iterator[None]:
+    """Commands that run in this process leave no signal handlers and no logging behind."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    structlog.reset_defaults()
 
 
 class Process:

@@ -63,8 +63,11 @@ class MemberList:
                 identities = {(one["type"], one["id"]): one["attributes"] for one in body["included"]}
                 for one in body["data"]:
                     links = ((one.get("relationships") or {}).get("identities") or {}).get("data") or []
-                    linked = (identities.get((link["type"], link["id"])) for link in links)
-                    yield one["attributes"] | {"id": one["id"]}, [found for found in linked if found]
+                    linked = [identities.get((link["type"], link["id"])) for link in links]
+                    found = [attributes for attributes in linked if attributes]
+                    if not isinstance(one["id"], str) or not all(isinstance(each, dict) for each in found):
+                        raise UnreadableListError
+                    yield one["attributes"] | {"id": one["id"]}, found
                 if body["links"]["next"] is None:
                     return
             except (AttributeError, KeyError, TypeError):

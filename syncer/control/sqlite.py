@@ -152,19 +152,42 @@ def _migrate(connection: apsw.Connection, file: Path) -> None:
 
     The number of steps done is the file's `user_version`.
     """
-    version = int(connection.pragma("user_version"))
-    if 0 < version < len(STEPS):
-        # A copy from before, in case somebody has to go back to the older program.
-        copy = file.with_name(f"{file.name}.version-{version}")
-        copy.unlink(missing_ok=True)
-        connection.execute("VACUUM INTO ?", (str(copy),))
-        copy.chmod(0o600)
+    if int(connection.pragma("user_version")) == len(STEPS):
+        return
     connection.execute("BEGIN IMMEDIATE")
-    # Another process may have been quicker, so the version is looked at again behind the lock.
-    for number in range(int(connection.pragma("user_version")), len(STEPS)):
-        connection.execute(STEPS[number])
-        connection.execute(f"PRAGMA user_version = {number + 1}")
-    connection.execute("COMMIT")
+    try:
+        # Another process may have been quicker, so the version counts that stands behind the lock.
+        version = int(connection.pragma("user_version"))
+        if 0 < version < len(STEPS):
+            _keep_copy(file, version)
+        for number in range(version, len(STEPS)):
+            connection.execute(STEPS[number])
+            connection.execute(f"PRAGMA user_version = {number + 1}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if not connection.get_autocommit():
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _keep_copy(file: Path, version: int) -> None:
+    """A copy from before, in case somebody has to go back to the older program; it is whole and durable, or not there.
+
+    The caller keeps others from writing.
+    """
+    copy = file.with_name(f"{file.name}.version-{version}")
+    made = copy.with_name(f"{copy.name}.tmp")
+    made.unlink(missing_ok=True)
+    reader = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        reader.execute("VACUUM INTO ?", (str(made),))
+        folders.keep(made, copy)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            made.unlink(missing_ok=True)
+        raise
+    finally:
+        reader.close()
 
 
 def _refuse_newer(file: Path, version: int) -> None:

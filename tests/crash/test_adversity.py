@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 from destinations.standins.server import Server
-from tests.crash.adversity import Accident, Adversity, report
+from tests.crash.adversity import KILLS, Accident, Adversity, report
 from tests.crash.disk import Disk, library
+from tests.workplace import in_process
 
 ACCIDENTS: Sequence[Accident] = ("kill", "die", "power", "full", "full for good")
-FEW, MANY = 120, 1_500
-"""Rows; with many, first runs of contacts go by bulk jobs."""
+FEW, MANY = 120, 1_700
+"""Rows; with many, runs that move all of the contacts go by bulk jobs."""
 
 
-def survive(folder: Path, seed: int, times: int, rows: int, accidents: Sequence[Accident] = ACCIDENTS) -> Adversity:
+def survive(folder: Path, seed: int, kills: int, rows: int, accidents: Sequence[Accident] = ACCIDENTS) -> Adversity:
     disk = Disk(library(folder), folder / "work" / "state", folder / "disk.log")
     adversity = Adversity(folder / "work", disk, seed, rows)
-    with Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
-        adversity.harry(accidents, times)
+    with in_process(), Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
+        adversity.harry(accidents, kills)
         adversity.end_well()
     print(report(adversity))
     return adversity
@@ -30,7 +31,7 @@ def survive(folder: Path, seed: int, times: int, rows: int, accidents: Sequence[
 
 def test_every_command_survives_accidents(tmp_path: Path) -> None:
     """After an accident to each command that writes, one good night and its repairs put everything right."""
-    survive(tmp_path, seed=1, times=11, rows=FEW)
+    survive(tmp_path, seed=1, kills=1, rows=FEW)
 
 
 def first_runs(folder: Path, times: int, seed: int) -> None:
@@ -38,7 +39,7 @@ def first_runs(folder: Path, times: int, seed: int) -> None:
     chance = random.Random(seed)
     disk = Disk(library(folder), folder / "work" / "state", folder / "disk.log")
     adversity = Adversity(folder / "work", disk, seed, FEW)
-    with Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
+    with in_process(), Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
         adversity.settle()
         adversity.night(is_good=True)
         changes = 250
@@ -59,14 +60,15 @@ def first_runs(folder: Path, times: int, seed: int) -> None:
 
 def test_after_a_first_run_everything_is_on_the_platter(tmp_path: Path) -> None:
     """Every file and folder that a first run left is synced, and so is its name; folders that were just made too."""
-    (tmp_path / "place").mkdir()
+    for name in ("place", "empty"):
+        (tmp_path / name).mkdir()
     disk = Disk(library(tmp_path), tmp_path / "place", tmp_path / "disk.log")
     adversity = Adversity(tmp_path / "work", disk, seed=1, rows=FEW)
-    with Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
-        adversity.settle(f'\n[state]\npath = "{disk.folder / "a" / "state"}"\n')
+    with in_process(), Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
+        adversity.settle(state=disk.folder / "a" / "state")
         adversity.night(is_good=True)
         result = adversity.workplace.run("sync", env=disk.env())
-    platter = disk.platter()
+    platter = disk.platter(tmp_path / "empty")
     left = {path for path in platter.seen if Path(path).exists() and not path.endswith(("lock", "-shm"))}
 
     assert 0 == result.code, result.err
@@ -84,7 +86,16 @@ def test_many_first_runs_survive_power_cuts(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(("seed", "rows"), [(11, FEW), (12, FEW), (13, FEW), (14, FEW), (15, MANY)])
-def test_every_command_survives_many_accidents(tmp_path: Path, seed: int, rows: int) -> None:
-    """The same after a hundred accidents."""
-    survive(tmp_path, seed=seed, times=100, rows=rows)
+def test_every_command_survives_five_hundred_kills(tmp_path: Path) -> None:
+    """The same after five hundred processes were killed, and some found no room, bulk jobs among what they did."""
+    adversity = survive(tmp_path, seed=11, kills=500, rows=MANY, accidents=(*KILLS, *KILLS, *ACCIDENTS))
+
+    assert adversity.jobs > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("seed", [12, 13, 14, 15])
+def test_every_command_survives_many_accidents(tmp_path: Path, seed: int) -> None:
+    """The same after sixty processes were killed, with other accidents as often."""
+    survive(tmp_path, seed=seed, kills=60, rows=FEW)

@@ -6,7 +6,9 @@ import os
 import resource
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
@@ -16,6 +18,8 @@ from destinations.standins.server import Server
 from syncer.config_file import LocalState
 from syncer.control import Control
 from syncer.control.schema import STEPS
+from tests.crash.disk import Disk, library
+from tests.crash.older import make_older
 from tests.crash.standins import SlowCustomerio
 from tests.workplace import NO_BRAKES, Result, Workplace
 
@@ -287,6 +291,44 @@ def test_older_control_store(tmp_path: Path) -> None:
     new = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
     assert (len(STEPS), 0o600) == (new.pragma("user_version"), file.stat().st_mode & 0o777)
     new.close()
+
+
+def test_copy_of_an_older_store_is_on_the_platter(workplace: Workplace) -> None:
+    """When a store is migrated, the copy from before it is durable, name and content: a power cut leaves it whole."""
+    make_older(workplace.state / "control.db", 9)
+    shutil.copytree(workplace.state, before := workplace.folder / "before")
+    disk = Disk(library(workplace.folder), workplace.state, workplace.folder / "disk.log")
+
+    assert 0 == workplace.run("status", env=disk.env()).code
+    platter = disk.platter(before)
+    copy = str(workplace.state / "control.db.version-9")
+    assert copy in platter.durable
+    assert [] == platter.durable[copy].waiting
+
+
+def test_two_processes_migrate_a_store_once(tmp_path: Path) -> None:
+    """When several open an older store at one instant, the copy that stays is the one from before the migration."""
+    folders = [tmp_path / str(number) for number in range(5)]
+    for folder in folders:
+        folder.mkdir()
+        Control.open(LocalState(path=str(folder))).close()
+        make_older(folder / "control.db", 1)
+        together = threading.Barrier(4)
+
+        def look(folder: Path = folder, together: threading.Barrier = together) -> None:
+            together.wait()
+            control = Control.look(LocalState(path=str(folder)))
+            assert control is not None
+            control.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            for future in [pool.submit(look) for _ in range(4)]:
+                future.result()
+    copies = [apsw.Connection(str(folder / "control.db.version-1")) for folder in folders]
+
+    assert [1] * len(folders) == [copy.pragma("user_version") for copy in copies]
+    for copy in copies:
+        copy.close()
 
 
 def test_damaged_or_missing_base(workplace: Workplace, standin: SlowCustomerio) -> None:

@@ -25,7 +25,8 @@ def race(folder: Path, rounds: int) -> Counter[str]:
     workplace, standin = Workplace(folder), SlowCustomerio()
     events: Counter[str] = Counter()
     with Server({"": standin}):
-        more = NO_BRAKES + '\n[service]\nlisten = "127.0.0.1:0"\n'
+        # The shortest span there is, after which the sync is due in the next round.
+        more = NO_BRAKES + '\n[service]\nlisten = "127.0.0.1:0"\n[schedule]\nevery = "10s"\n'
         workplace.write({"customerio": standin.settings() + "in_flight = 2\n"}, {"customerio": PEOPLE}, more)
         for number in range(rounds):
             workplace.sql(
@@ -34,13 +35,17 @@ def race(folder: Path, rounds: int) -> Counter[str]:
             )
             standin.slow_down(0.02, 0.02)
             daemons = [workplace.start("serve") for _ in range(2)]
-            # One that comes when the other has finished finds nothing due, and says nothing.
-            until(lambda: all('"serving"' in one.err for one in daemons), "a daemon never serves", 90)  # noqa: B023
-            until(lambda: any('"run"' in one.err for one in daemons), "neither runs", 90)  # noqa: B023
-            for one in daemons:
-                one.signal(signal.SIGTERM)
-            for one in daemons:
-                result = one.end(60)
+            try:
+                # One that comes when the other has finished finds nothing due, and says nothing.
+                until(lambda: all('"serving"' in one.err for one in daemons), "a daemon never serves", 90)  # noqa: B023
+                until(lambda: any('"run"' in one.err for one in daemons), "neither runs", 90)  # noqa: B023
+                for one in daemons:
+                    one.signal(signal.SIGTERM)
+                results = [one.end(60) for one in daemons]
+            finally:
+                for one in daemons:
+                    one.kill()
+            for result in results:
                 assert 0 == result.code, result.err
                 assert "Traceback" not in result.err
                 told = [json.loads(line) for line in result.err.splitlines()]

@@ -310,9 +310,17 @@ def test_link_to_another_host_is_not_followed(bench: Bench) -> None:
         {},
         {"data": [], "included": [], "links": {}},
         {"data": [{"id": "x"}], "included": [], "links": {"next": None}},
+        {"data": [{"id": ["x"], "attributes": {}}], "included": [], "links": {"next": None}},
+        {
+            "data": [
+                {"id": "x", "attributes": {}, "relationships": {"identities": {"data": [{"type": "i", "id": "1"}]}}}
+            ],
+            "included": [{"type": "i", "id": "1", "attributes": "none"}],
+            "links": {"next": None},
+        },
         {"data": [], "included": [], "links": {"next": "https://else.example"}},
     ],
-    ids=["nothing", "no links", "no attributes", "no end"],
+    ids=["nothing", "no links", "no attributes", "an id that is none", "an identity that is none", "no end"],
 )
 def test_list_that_cannot_be_trusted_is_not_used(bench: Bench, content: Any) -> None:
     """A list of another shape, or without an end, is left, and everybody is asked for."""

@@ -50,9 +50,8 @@ WORDS = (
 )
 
 
-def spoiled(text: str, seed: int, words: list[str]) -> str:
+def spoiled(text: str, chance: random.Random, words: list[str]) -> str:
     """A file in which some lines are gone, doubled or swapped, and some characters are others."""
-    chance = random.Random(seed)
     lines = text.splitlines(keepends=True)
     for _ in range(chance.randint(0, 4)):
         place = chance.randrange(len(lines))
@@ -76,7 +75,7 @@ def spoiled(text: str, seed: int, words: list[str]) -> str:
 SPOILT = st.builds(
     spoiled,
     st.sampled_from((CONFIG, MAPPING)),
-    st.integers(),
+    st.integers().map(random.Random),
     st.lists(st.one_of(st.sampled_from(WORDS), st.text(string.printable, max_size=3)), max_size=4),
 )
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import structlog
-from click.testing import CliRunner
-
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.orbit import OrbitStandIn
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Answer, Request, Server, StandIn
-from syncer.cli import cli
 from tests.standins.webhook import WebhookStandIn
-from tests.workplace import NO_BRAKES, Result, Workplace
+from tests.workplace import NO_BRAKES, Result, Workplace, in_process
 
 Twist = Callable[[Request, Answer], Answer]
 
@@ -119,9 +114,8 @@ class Fortress(Workplace):
             service.twist = twist
 
     def __call__(self, *words: str) -> Result:
-        """Run a command in this process; whatever it raises is the test's failure."""
-        done = CliRunner().invoke(cli, ["--config", str(self.folder / "config.toml"), *words], catch_exceptions=False)
-        result = Result(done.exit_code, done.stdout, done.stderr)
+        """Run a command in this process."""
+        result = self.here(*words)
 
         told = result.out + result.err
         assert [] == [secret for secret in SECRETS if secret in told]
@@ -133,15 +127,11 @@ class Fortress(Workplace):
 @contextmanager
 def a_fortress(folder: Path) -> Iterator[Fortress]:
     """A fortress whose services answer, and whose commands leave neither signal handlers nor logging behind."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     made = Fortress(folder)
     standins: dict[str, StandIn] = {f"/{name}": service for name, service in made.services.items()}
-    with Server(standins):
+    with in_process(), Server(standins):
         made.settle()
         yield made
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    structlog.reset_defaults()
 
 
 def adds_up(result: Result) -> bool:

@@ -154,7 +154,18 @@ def _plan_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_PLAN", str(tmp_path / "any.json"))
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe\x00", b"", b"null", b'{"syncs":' * 5_000, b"1" * 9_999])
+HEAD = '{"format": 2, "id": "1", "made": "2026-11-26T00:00:00Z", "syncs": '
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"[" * 100_000, b"\xff\xfe\x00", b"", b"null", b'{"syncs":' * 5_000, b"1" * 9_999),
+        HEAD.replace('"1"', '"\\ud800"').encode() + b"[]}",
+        HEAD.replace("2026-11-26T00:00:00Z", "0001-01-01T00:00:00+23:59").encode() + b"[]}",
+        f'{HEAD}[{{"sync": "customerio.people", "plan": "x", "changes": [{{"key": "u1", "fields": []}}]}}]}}'.encode(),
+    ],
+)
 def test_a_saved_plan_that_is_no_plan_is_a_sentence(fortress: Fortress, content: bytes) -> None:
     """A file of anything else is refused by name."""
     file = fortress.folder / "plan.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,11 +14,9 @@ from typing import Any
 import jsonschema
 import requests
 import structlog
-from click.testing import CliRunner
 
 import destinations
 from destinations.standins.orbit import OrbitStandIn
-from syncer.cli import cli
 from syncer.config import Config, load
 from syncer.run import Engine
 from syncer.service import Daemon
@@ -27,7 +24,7 @@ from syncer.service.api import application
 from syncer.service.listening import listen, port_of
 from syncer.sources import source_of
 from tests.crash.standins import SlowCustomerio
-from tests.workplace import Result, Workplace, until
+from tests.workplace import Result, Workplace, in_process, until
 
 VALUE = "canary-plan"
 PEOPLE = """
@@ -101,12 +98,8 @@ class Town(Workplace):
 
     def command(self, *words: str) -> Result:
         """Run a command in this process, which is quicker than in one of its own."""
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        done = CliRunner().invoke(cli, ["--config", str(self.folder / "config.toml"), *words], catch_exceptions=False)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        structlog.reset_defaults()
-        return Result(done.exit_code, done.stdout, done.stderr)
+        with in_process():
+            return self.here(*words)
 
     def results(self, sync: str) -> list[str]:
         """Results of its runs, oldest first."""

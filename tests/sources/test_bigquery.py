@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 import structlog
 
+from destinations.standins.server import Answer
 from syncer.errors import ServiceUnavailable, UserError
 from syncer.mapping import Brakes, Field, Sync
 from syncer.source import Reading
@@ -23,6 +24,8 @@ from tests.sources.bigquery_here import BigQueryHere, reading_threads, users
 from tests.standins.bigquery import MIB, error
 from tests.standins.bigquery.catalog import Stored
 from tests.standins.bigquery.storage import Fault
+
+USER_ID = {"name": "user_id", "type": "STRING"}
 
 
 def sync(source: str | None = "activation.users", **options: Any) -> Sync:
@@ -391,6 +394,45 @@ class TestQueries:
         here.rest.trouble("status", times=2, answer=error(503, "backendError", "Try again."))
 
         assert 10 == taken(here.source().read(sync(), ("user_id",))).num_rows
+
+    @pytest.mark.parametrize(
+        "answer",
+        [Answer(404, b'"text"', {"Content-Type": "application/json"}), Answer(200, []), Answer(200, {"schema": 7})],
+    )
+    def test_an_answer_of_another_form_is_told(self, here: BigQueryHere, answer: Answer) -> None:
+        """What Google's own library falls over ends the run in a sentence."""
+        here.users(10)
+        here.rest.trouble("status", times=None, answer=answer)
+
+        with pytest.raises(ServiceUnavailable, match="Google's own library cannot read"):
+            here.source().read(sync(), ("user_id",))
+
+    def test_a_job_of_another_sort_is_told(self, here: BigQueryHere) -> None:
+        """A query whose id is taken by a job of no known sort ends the run in a sentence."""
+        taken_id = error(409, "duplicate", "Already Exists: Job acme:EU.7")
+        job = Answer(200, {"jobReference": {"projectId": "acme", "jobId": "7"}, "configuration": {}})
+        here.rest.trouble("status", times=None, answer=taken_id, when=lambda request: request.method == "POST")
+        here.rest.trouble("status", times=None, answer=job, when=lambda request: request.method == "GET")
+
+        with pytest.raises(ServiceUnavailable, match="job of another sort"):
+            here.source().read(query("SELECT 1 AS user_id"), ("user_id",))
+
+    def test_a_result_that_lies_nowhere_is_told(self, here: BigQueryHere) -> None:
+        """A query that is done, and whose job names no table of its result, ends the run in a sentence."""
+        here.users(10)
+        job = {
+            "jobReference": {"projectId": "acme", "jobId": "7", "location": "EU"},
+            "configuration": {"query": {"query": "SELECT 1"}},
+            "status": {"state": "DONE"},
+            "jobComplete": True,
+            "totalRows": "0",
+            "schema": {"fields": [USER_ID]},
+            "statistics": {"query": {"statementType": "SELECT", "schema": {"fields": [USER_ID]}}},
+        }
+        here.rest.trouble("status", times=None, answer=Answer(200, job))
+
+        with pytest.raises(ServiceUnavailable, match="where the result"):
+            here.source().read(query("SELECT 1 AS user_id"), ("user_id",))
 
     def test_a_server_that_never_answers_does_not_hang(self, here: BigQueryHere) -> None:
         """Each request has a time, and so have its repeats together."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,6 +121,20 @@ def in_sentences(scene: Scene, statement: Statement | None = None) -> Iterator[N
         yield
     except FAULTS as error:
         raise translated(error, scene, statement) from None
+    except Exception as error:
+        # The library takes an answer for well formed, and falls over one that is not.
+        if not _is_within(error, "google."):
+            raise
+        raise ServiceUnavailable(
+            "BigQuery gave an answer that Google's own library cannot read. The next run tries again.", doubt=False
+        ) from None
+
+
+def _is_within(error: BaseException, package: str) -> bool:
+    """Whether an error came up through code of a package."""
+    return any(
+        frame.f_globals.get("__name__", "").startswith(package) for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def reason_of(error: BaseException) -> str:

@@ -56,8 +56,10 @@ class Jobs:
         config = bigquery.QueryJobConfig(
             dry_run=True, use_query_cache=False, labels=self._labels, query_parameters=list(parameters)
         )
-        return self._client.query(
-            sql, job_config=config, retry=self._patience.retry, timeout=self._timeout, job_retry=None
+        return _of_a_query(
+            self._client.query(
+                sql, job_config=config, retry=self._patience.retry, timeout=self._timeout, job_retry=None
+            )
         )
 
     def run(self, sql: str, step: str, parameters: Sequence[Parameter] = ()) -> bigquery.QueryJob:
@@ -85,7 +87,7 @@ class Jobs:
             query_parameters=list(parameters),
         )
         try:
-            return self._client.query(
+            job = self._client.query(
                 sql,
                 job_id=job_id,
                 job_config=config,
@@ -96,6 +98,7 @@ class Jobs:
             )
         except api.Conflict:
             return self._known(job_id, sql)
+        return _of_a_query(job)
 
     def _known(self, job_id: str, sql: str) -> bigquery.QueryJob:
         job = known_job(self._client, job_id, self._patience, self._timeout)
@@ -104,6 +107,15 @@ class Jobs:
                 f"BigQuery has another job of the id {job_id}. The next run takes another id.", doubt=False
             )
         return job
+
+
+def _of_a_query(job: object) -> bigquery.QueryJob:
+    """The job, which the library takes from the answer, whatever sort of job that speaks of."""
+    if not isinstance(job, bigquery.QueryJob):
+        raise ServiceUnavailable(
+            "BigQuery answered a query with a job of another sort. The next run tries again.", doubt=False
+        )
+    return job
 
 
 def known_job(client: bigquery.Client, job_id: str, patience: Patience, timeout: float) -> Job:

@@ -158,8 +158,16 @@ class BigQuery(Source):
     def _result_of(self, sync: Sync, job: bigquery.QueryJob, columns: list[Column] | None = None) -> Reading:
         """The rows of a query that has run: these columns, or all that it has."""
         found = job.result(retry=self.patience.retry, timeout=self.settings.timeout, job_retry=None)
+        if job.destination is None:
+            raise ServiceUnavailable(
+                "BigQuery does not say where the result of the query lies. The next run tries again.", doubt=False
+            )
         if columns is None:
             columns = [Column(one.name, (one.name,), arrow_type(one)) for one in found.schema]
+        elif {column.path[0] for column in columns} - {one.name for one in found.schema}:
+            raise ServiceUnavailable(
+                "BigQuery's result has other columns than it said before. The next run tries again.", doubt=False
+            )
         with ExitStack() as stack:
             opened = self._open(stack, sync, job.destination, columns, None)
             if opened is None:

@@ -59,21 +59,17 @@ class Disk:
             change.what not in ("O", "X") or (change.what == "O" and change.offset) for change in self._changes()
         )
 
-    def platter(self) -> Platter:
-        """What the last command did, from a folder in which there was nothing before it."""
+    def platter(self, before: Path) -> Platter:
+        """What the last command did. `before`: a copy of the folder from before it, if it was there."""
         platter = Platter()
-        platter.load(self.folder.with_name("nothing"), self.folder)
-        platter.seen[str(self.folder)] = platter.durable[str(self.folder)] = Node(is_folder=True)
+        platter.load(before, self.folder)
         for change in self._changes():
             platter.apply(change)
         return platter
 
     def cut_power(self, before: Path, chance: random.Random) -> None:
-        """Make of the folder what a power cut at the end of the log may leave. `before`: a copy from before it."""
-        platter = Platter()
-        platter.load(before, self.folder)
-        for change in self._changes():
-            platter.apply(change)
+        """Make of the folder what a power cut at the end of the log may leave, `before` being as in `platter`."""
+        platter = self.platter(before)
         shutil.rmtree(self.folder, ignore_errors=True)
         platter.leave(chance)
 

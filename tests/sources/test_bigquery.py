@@ -407,6 +407,17 @@ class TestQueries:
         with pytest.raises(ServiceUnavailable, match="Google's own library cannot read"):
             here.source().read(sync(), ("user_id",))
 
+    @pytest.mark.parametrize("column", [{"name": 7, "type": "STRING"}, {"name": "user_id", "type": [1]}], ids=str)
+    def test_a_column_that_is_none_is_told(self, here: BigQueryHere, column: dict[str, object]) -> None:
+        """A table whose schema names a column by a number, or its type by a list, ends the run in a sentence."""
+        here.users(10)
+        reference = {"projectId": "acme", "datasetId": "activation", "tableId": "users"}
+        table = {"tableReference": reference, "type": "TABLE", "schema": {"fields": [column]}, "numRows": "10"}
+        here.rest.trouble("status", times=None, answer=Answer(200, table))
+
+        with pytest.raises(ServiceUnavailable, match=r"is no text|cannot read"):
+            here.source().read(sync(), ("user_id",))
+
     def test_a_job_of_another_sort_is_told(self, here: BigQueryHere) -> None:
         """A query whose id is taken by a job of no known sort ends the run in a sentence."""
         taken_id = error(409, "duplicate", "Already Exists: Job acme:EU.7")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud.bigquery import SchemaField
 
-from syncer.errors import Problem, UserError
+from syncer.errors import Problem, ServiceUnavailable, UserError
 from syncer.mapping import Sync
 
 _ARROW: dict[str, pa.DataType] = {
@@ -92,8 +92,12 @@ def arrow_schema(fields: Iterable[SchemaField]) -> pa.Schema:
 
 
 def paths(fields: Iterable[SchemaField], above: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], SchemaField]]:
-    """Every column with the way to it, parts of a STRUCT after the STRUCT."""
+    """Every column with the way to it, parts of a STRUCT after it. Raises ServiceUnavailable for what is none."""
     for field in fields:
+        if not (isinstance(field.name, str) and isinstance(field.field_type, str)):
+            raise ServiceUnavailable(
+                "BigQuery tells of a column whose name or type is no text. The next run tries again.", doubt=False
+            )
         path = (*above, field.name)
         yield path, field
         if field.field_type.upper() in _STRUCTS and field.mode != "REPEATED":

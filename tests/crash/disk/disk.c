@@ -48,7 +48,8 @@ struct head { /* As `tests/crash/disk/__init__.py` unpacks it. */
     uint32_t pad2;
 };
 
-__attribute__((constructor)) static void begin(void) {
+/* Again, for who has forked from a process that was loaded without these variables. */
+__attribute__((constructor)) void disk_begin(void) {
     folder = getenv("DISK_FOLDER");
     folder_length = folder ? strlen(folder) : 0;
     const char *text;

@@ -27,7 +27,8 @@ class Wire:
         self._countdown = 0
         self.has_cut = False
         """Whether the chosen commit has come."""
-        self._accident: Callable[[], None] | None = None
+        self._accident: Callable[[], object] | None = None
+        self._is_over = threading.Event()
         self._since = b""
         self._left = 0
         threading.Thread(target=self._accept, daemon=True).start()
@@ -37,7 +38,7 @@ class Wire:
         before the server hears of the commit, or after it has answered and before the client hears that."""
         self._moment, self._words, self._countdown = moment, words, number
 
-    def meet(self, moment: Moment, since: bytes, number: int, accident: Callable[[], None]) -> None:
+    def meet(self, moment: Moment, since: bytes, number: int, accident: Callable[[], object]) -> None:
         """Let something happen once, at the `number`th thing that clients say since these words, which are the first:
         before the server hears it, or after it has answered and before the client hears that."""
         with self._lock:
@@ -45,8 +46,8 @@ class Wire:
 
     @property
     def has_met(self) -> bool:
-        """Whether that has happened."""
-        return self._accident is None
+        """Whether that has happened, and to its end."""
+        return self._accident is None and self._is_over.wait(60)
 
     def cut(self) -> None:
         """Cut every connection, and take no new one."""
@@ -137,7 +138,14 @@ class Wire:
             if self._left:
                 return None
             accident, self._accident = self._accident, None
-            return accident
+
+            def happen() -> None:
+                try:
+                    accident()
+                finally:
+                    self._is_over.set()
+
+            return happen
 
     @contextlib.contextmanager
     def _both(self, *ends: socket.socket) -> Iterator[None]:

@@ -22,6 +22,7 @@ import pytest
 
 SOURCE = Path(__file__).with_name("disk.c")
 HEAD = struct.Struct("<c3xiqIIII")
+NUMBER = struct.Struct("<q")
 SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
 
@@ -53,13 +54,26 @@ class Disk:
     def env(self, *, die_at: int = 0, full_at: int = 0, full_for: int = 0) -> dict[str, str]:
         """Environment for a command: die before a change, or have no room from one on (for so many, 0: for good)."""
         self.log.unlink(missing_ok=True)
+        self._orders.unlink(missing_ok=True)
+        self._orders.write_bytes(bytes(2 * NUMBER.size))
         told = {"DISK_DIE_AT": die_at, "DISK_FULL_AT": full_at, "DISK_FULL_FOR": full_for}
         return {
             "LD_PRELOAD": str(library()),
             "DISK_FOLDER": str(self.folder),
             "DISK_LOG": str(self.log),
+            "DISK_ORDERS": str(self._orders),
             **{name: str(number) for name, number in told.items() if number},
         }
+
+    def die_in(self, changes: int) -> None:
+        """Let the command that runs die before the change that is so many further on."""
+        with self._orders.open("r+b", buffering=0) as orders:
+            (done,) = NUMBER.unpack(orders.read(NUMBER.size))
+            orders.write(NUMBER.pack(done + changes))
+
+    @property
+    def _orders(self) -> Path:
+        return self.log.with_name(f"{self.log.name}.orders")
 
     def changes(self) -> int:
         """How many changes and syncs the last command made."""

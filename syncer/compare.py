@@ -2,7 +2,8 @@
 
 Three steps, so that a table of unchanged rows costs two hashes a row and nothing else:
 
-1. candidates: both sides are hashed on the fly, 24 bytes a state row are held, the source streams past once;
+1. candidates: both sides are hashed on the fly, 24 bytes a state row are held, and the source streams past once, as
+   it arrives; of each row only what tells it apart is kept;
 2. every key once? counts that the join gives anyway say whether a key is twice in the source;
 3. for candidates only, the old values are fetched and every field is compared exactly, by its own rule
    (`syncer.differences`).
@@ -23,34 +24,27 @@ import pyarrow as pa
 
 from syncer import sql
 from syncer.calculator import temporary_folder
-from syncer.canonical import FAMILY, Canon, carried, match_of
+from syncer.canonical import FAMILY, Canon, match_of
 from syncer.control import enumerate_new
 from syncer.destination import Limits
 from syncer.differences import Differences, distance
-from syncer.errors import Problem, StateDamaged, UserError
+from syncer.errors import Problem, UserError
 from syncer.mapping import SLOTS_MAX, Field
 from syncer.narrowed import Narrowed, Totals
 from syncer.plan import Invalid, Plan, Slot, mapping_text
 from syncer.shifts import Here, Stock, measure
+from syncer.spool import ROW, Passage, Spool
 from syncer.stages import Stages
 from syncer.state import Inputs, Relation, state_is_readable, stored_type, write_parquet
+
+
+class HashesCollide(Exception):
+    """Two keys have one hash of 64 bits, so their rows cannot be told apart by it."""
+
 
 INVALID_SHOWN_MAX = 1_000
 VERSIONS_MAX = 1_000
 """Distinct versions of rows that are remembered; with more, the column is no version of a metric."""
-
-
-@contextlib.contextmanager
-def _disk_takes(folder: Path) -> Iterator[None]:
-    """What is written inside is the source's rows. Raises StateDamaged when the disk refuses."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        # Only what the disk says is passed on: other texts may quote a value.
-        told = str(error).splitlines()[0] if isinstance(error, OSError) else type(error).__name__
-        raise StateDamaged(
-            f"The rows could not be written to {folder.parent} ({told}). Is the disk full? Nothing was sent."
-        ) from None
 
 
 def compare(
@@ -65,17 +59,25 @@ def compare(
     now: float | None = None,
     narrowed: Narrowed | None = None,
     stages: Stages | None = None,
+    exact: bool = False,
 ) -> Plan:
     """Plan what differs and write it to `file`. `only` restricts it to some keys, `now` (seconds since 1970) decides
-    which parked records are due, `stages` is told how long it took. Raises StateDamaged, UserError, and whatever the
-    source raises."""
+    which parked records are due, `stages` is told how long it took.
+
+    Raises StateDamaged, UserError, and whatever the source raises; HashesCollide when two keys share a hash, which a
+    comparison that is `exact` and takes longer can tell apart.
+    """
     now = time.time() if now is None else now
     comparison = _Comparison(connection, canon, limits, inputs, only, now, narrowed)
     stages = stages or Stages()
-    with temporary_folder("spool-", file.parent) as folder, contextlib.ExitStack() as spooled:
+    with (
+        temporary_folder("spool-", file.parent) as folder,
+        state_is_readable(canon.sync.name, inputs.files),
+        contextlib.ExitStack() as taken,
+    ):
         with stages.stage("map"):
-            spooled.enter_context(comparison.spooled(batches, folder))
-        with stages.stage("compare"), state_is_readable(canon.sync.name, inputs.files):
+            taken.enter_context(comparison.taken_in(batches, folder, exact=exact))
+        with stages.stage("compare"):
             return comparison.plan(file)
 
 
@@ -101,36 +103,77 @@ class _Comparison:
         self.totals: Totals | None = None
         self.stock: Stock = narrowed.stock(connection) if narrowed else Here(connection)
         self.slots, self.retired = slots_of(canon, inputs)
+        self.has_state = False
+        self.not_finite = 0
 
     # --- the desired rows ------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def spooled(self, batches: pa.RecordBatchReader, folder: Path) -> Iterator[None]:
-        """The source's rows in an Arrow file that is mapped into memory, and canonical ones as a view of them: they may
-        be looked at more than once, each time only as far as is asked for, and cost no heap."""
-        path, schema = folder / "rows.arrow", carried(batches.schema)
-        with _disk_takes(folder):
-            sink = pa.OSFile(str(path), "wb")
-        with sink:
-            with _disk_takes(folder):
-                # A stream, because in a file all batches must share one dictionary.
-                writer = pa.ipc.new_stream(sink, schema)
-            for batch in batches:
-                rows = batch if batch.schema == schema else batch.cast(schema)
-                with _disk_takes(folder):
-                    writer.write_batch(rows)
-            with _disk_takes(folder):
-                writer.close()
-        if self.narrowed:
-            self.totals = self.narrowed.finish()
-        extra = ["src._weight", "src._key"] if self.narrowed else []
-        with pa.memory_map(str(path)) as mapped:
-            self.db.register("source_rows", pa.ipc.open_stream(mapped).read_all())
-            self.db.execute(f"CREATE OR REPLACE TEMP VIEW desired AS {self.canon.select('source_rows', extra)}")
+    def taken_in(self, batches: pa.RecordBatchReader, folder: Path, *, exact: bool) -> Iterator[None]:
+        """Take the source's rows and find the candidates; inside, `desired` is what may be looked at again.
+
+        Where there is a state the rows are held against it as they come, and only what tells them apart is kept. A
+        first run needs all of them more than once, and so does what a warehouse has narrowed, which is little.
+        """
+        streams = not self.narrowed and bool(self.inputs.base or self.inputs.plans)
+        kept = [*self.canon.identifying, ROW] if streams else batches.schema.names
+        self.spool = Spool(folder, batches.schema, kept)
+        arriving = self._counted(self.spool.passing(batches))
+        if streams:
+            self._attach()
+            self._stream(arriving, exact=exact)
+        else:
+            for _ in arriving:
+                pass
+            if self.narrowed:
+                self.totals = self.narrowed.finish()
+        with self.spool.again() as rows:
+            self.db.register("source_rows", rows)
+            self.db.execute(f"CREATE OR REPLACE TEMP VIEW desired AS {self._desired(is_whole=not streams)}")
             try:
+                if not streams and self._attach():
+                    self._candidates(f"SELECT * FROM desired WHERE {_KEYED}", exact=exact)
+                elif not streams:
+                    self._everything()
                 yield
             finally:
                 self._let_go("source_rows")
+
+    def _attach(self) -> bool:
+        """Make the relation `state`; says whether anything was ever accepted."""
+        relation = Relation(self.db, len(self.sync.match))
+        self.has_state = relation.attach(self.inputs.base, self.inputs.plans, [*self.slots, *self.retired])
+        return self.has_state
+
+    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.not_finite += self.canon.not_finite(batch)
+            yield batch
+
+    def _stream(self, arriving: Iterator[pa.RecordBatch], *, exact: bool) -> None:
+        """Find the candidates among rows that pass by once."""
+        passage = Passage(self.spool.schema, arriving)
+        self.db.register("arriving", passage)
+        try:
+            rows = self.canon.select("arriving", [f"src.{ROW}"])
+            self._candidates(f"SELECT * FROM ({rows}) WHERE {_KEYED}", exact=exact)
+        except duckdb.Error:
+            if passage.error is not None:
+                raise passage.error from None
+            raise
+        finally:
+            self._let_go("arriving")
+
+    def _desired(self, *, is_whole: bool) -> str:
+        """SQL of the rows of the spool, as far as they were kept."""
+        if is_whole:
+            return self.canon.select("source_rows", ["src._weight", "src._key"] if self.narrowed else [])
+        # Why a row with a key cannot go out was found out as it came, when all of it was there.
+        return (
+            f"SELECT i.*, CASE WHEN key IS NULL THEN 1 WHEN key = '' THEN 2 ELSE coalesce(b._bad, 0) END AS _bad "
+            f"FROM ({self.canon.identify('source_rows', [f'src.{ROW}'])}) AS i "
+            f"LEFT JOIN (SELECT {ROW}, _bad FROM candidate WHERE _bad > 0) AS b ON b.{ROW} = i.{ROW}"
+        )
 
     def _let_go(self, relation: str) -> None:
         # A query that failed may still hold the relation, and why it failed is what has to be told. The connection
@@ -141,26 +184,22 @@ class _Comparison:
     # --- the plan --------------------------------------------------------------------------------------------
 
     def plan(self, file: Path) -> Plan:
-        """The whole comparison, top to bottom."""
+        """The rest of the comparison, top to bottom."""
         plan = Plan(self.sync, file, tuple(self.slots))
-        plan.rows, plan.not_finite, self.keyed = self._numbers(
-            f"SELECT {self._rows()}, coalesce(sum(_not_finite), 0), {self._rows(_KEYED)} FROM desired"
-        )
+        plan.rows, self.keyed = self._numbers(f"SELECT {self._rows()}, {self._rows(_KEYED)} FROM desired")
         without_key = plan.rows - self.keyed
         self._refuse_other_keys()
-        relation = Relation(self.db, len(self.sync.match))
-        if relation.attach(self.inputs.base, self.inputs.plans, [*self.slots, *self.retired]):
-            plan.known = self._numbers("SELECT count(*) FROM state")[0]
-            if self.totals:
-                plan.rows, plan.not_finite = self.totals.rows, self.totals.not_finite
-                plan.known += self.totals.known - self._came_along()
-            self._candidates(exact=False)
-            if self._collided():
-                self._candidates(exact=True)
-        else:
-            self._everything()
         # A row that cannot go out is a candidate, so all of those with a key are there.
-        self.bad = without_key + self._numbers(f"SELECT {self._rows('_bad > 0')} FROM candidate")[0]
+        bad, not_finite = self._numbers(
+            f"SELECT {self._rows('_bad > 0')}, coalesce(sum(_not_finite), 0) FROM candidate"
+        )
+        self.bad = without_key + bad
+        plan.not_finite = self.not_finite + not_finite
+        if self.has_state:
+            plan.known = self._numbers("SELECT count(*) FROM state")[0]
+        if self.totals:
+            plan.rows, plan.not_finite = self.totals.rows, self.totals.not_finite
+            plan.known += self.totals.known - self._came_along()
         plan.invalid = self.bad + self._without_twice(plan.known)
         self._list_invalid(plan)
         self._find_taken()
@@ -199,20 +238,28 @@ class _Comparison:
     def _numbers(self, query: str) -> tuple[int, ...]:
         return tuple(int(number) for number in self.db.execute(query).fetchall()[0])
 
-    def _candidates(self, *, exact: bool) -> None:
-        """Step 1. A row whose hash is that of its state row is unchanged and goes no further."""
+    def _candidates(self, rows: str, *, exact: bool) -> None:
+        """Step 1. A row whose hash is that of its state row is unchanged and goes no further. Raises HashesCollide."""
         # The smaller side of a hash join is held in memory; the optimiser would sometimes hold the wide source.
         self.db.execute("SET disabled_optimizers = 'build_side_probe_side,join_order'")
-        self.db.execute(f"CREATE OR REPLACE TEMP TABLE candidate AS {self.candidates(exact=exact)}")
+        self.db.execute(f"CREATE OR REPLACE TEMP TABLE candidate AS {self.candidates(rows, exact=exact)}")
         self.db.execute("SET disabled_optimizers = ''")
         self.db.execute(
             "CREATE OR REPLACE TEMP TABLE old AS SELECT * FROM state WHERE _rid IN (SELECT _rid FROM candidate)"
         )
+        if self._collided():
+            raise HashesCollide
 
-    def candidates(self, *, exact: bool) -> str:
-        """SQL of the rows that may differ, with the number of their state row. `exact` pairs by key beside its hash."""
-        wanted, stored, near = ["s.key", self._match("s.")], ["t.key", self._match("t.")], []
+    def candidates(self, rows: str, *, exact: bool) -> str:
+        """SQL of those of the canonical `rows` that may differ, with the number of their state row. `exact` pairs by
+        key beside its hash."""
+        wanted, stored, near = ["s.key"], ["t.key"], []
+        if self._match_is_own:
+            wanted.append(self._match("s."))
+            stored.append(self._match("t."))
         may_differ = ["s.rh IS DISTINCT FROM t.rh", "t.doubt", "s._bad > 0"]
+        if self.canon.counts_not_finite:
+            may_differ.append("s._not_finite > 0")
         for place, slot in enumerate(self.slots):
             field, column = self._field(slot), f"t.{sql.name(slot.column)}"
             if not field.compare:
@@ -234,8 +281,8 @@ class _Comparison:
             *(["t.key"] if exact else []),
         ]
         return (
-            "SELECT s.* EXCLUDE (kh, rh, _not_finite), t._rid, t.kh IS NOT NULL AS _known "
-            f"FROM (SELECT *, hash(s.key) AS kh, hash({', '.join(wanted)}) AS rh FROM desired s WHERE {_KEYED}) AS s "
+            "SELECT s.* EXCLUDE (kh, rh), t._rid, t.kh IS NOT NULL AS _known "
+            f"FROM (SELECT *, hash(s.key) AS kh, hash({', '.join(wanted)}) AS rh FROM ({rows}) AS s) AS s "
             f"FULL JOIN (SELECT {', '.join(kept)} FROM state t) AS t "
             f"ON s.kh = t.kh{' AND s.key = t.key' if exact else ''} WHERE {' OR '.join(may_differ)}"
         )

@@ -41,7 +41,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     """Where the rows cannot be kept, the sentence names the folder and asks for the disk."""
     spool = Spool(tmp_path / "gone", SCHEMA, ["user_id"])
 
-    with pytest.raises(StateDamaged, match="could not be written to .* Is the disk full"):
+    with pytest.raises(StateDamaged, match=r"could not be written to .* Is the disk full"):
         list(spool.passing(reader(batch("a"))))
 
 
@@ -59,7 +59,7 @@ def _broken_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Report:
 
 
 def test_a_source_that_breaks_off_is_told_in_its_own_words(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While rows are held against the state as they come, an error of the source stays what it is, and nothing leaves."""
+    """While rows are held against the state as they come, an error of the source stays its own, and nothing leaves."""
     stage.map(field("x"))
     stage.put("user_id VARCHAR, x DOUBLE", ("u_1", 2.0), ("u_2", 2.0))
     stage.run()

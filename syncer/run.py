@@ -20,7 +20,8 @@ import structlog
 from syncer.account import Options, Prepared, Report, count_unsent, facts_of, log_line, measures_of, tell_span
 from syncer.brakes import judge, judge_allowance
 from syncer.calculator import calculator, temporary_folder
-from syncer.compare import HashesCollide, compare, slots_of
+from syncer.candidates import HashesCollide
+from syncer.compare import compare, slots_of
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import not_logged
 from syncer.delivery import Batch, Delivered, Delivery, estimate

@@ -15,8 +15,9 @@ import pytest
 
 from syncer import run
 from syncer.calculator import calculator
+from syncer.candidates import Candidates, HashesCollide
 from syncer.change import Change
-from syncer.compare import HashesCollide, _Comparison
+from syncer.compare import slots_of
 from syncer.state import Inputs, State
 from tests.engine.stage import Stage, field
 
@@ -41,13 +42,13 @@ def test_the_state_is_the_side_that_is_held(stage: Stage, tmp_path: Path) -> Non
     many(stage, 50)
     prepared, inputs = stage.prepare(), inputs_of(stage)
     with calculator(tmp_path) as connection:
-        comparison = _Comparison(connection, prepared.canon, prepared.limits, inputs, (), 0.0)
+        candidates = Candidates(connection, prepared.canon, prepared.limits, inputs, *slots_of(prepared.canon, inputs))
         batches = stage.source.read(stage.sync, stage.sync.columns).batches
         rows = batches.read_all()
-        with comparison.taken_in(rows.to_reader(), tmp_path, exact=False):
+        with candidates.taken_in(rows.to_reader(), tmp_path, exact=False):
             connection.register("arriving", rows)
             connection.execute("SET disabled_optimizers = 'build_side_probe_side,join_order'")
-            query = comparison.candidates(prepared.canon.select("arriving"), exact=False)
+            query = candidates.query(prepared.canon.select("arriving"), exact=False)
             plan = json.loads(connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1])
     joins = [node for node in nodes(plan[0]) if "HASH_JOIN" in node["name"]]
     probed, held = joins[0]["children"]

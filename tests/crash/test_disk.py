@@ -18,7 +18,7 @@ from destinations.standins.server import Server
 from syncer.config_file import LocalState
 from syncer.control import Control
 from syncer.control.schema import STEPS
-from tests.crash.disk import Disk, library
+from tests.crash.disk import Disk
 from tests.crash.older import make_older
 from tests.crash.standins import SlowCustomerio
 from tests.workplace import NO_BRAKES, Result, Workplace
@@ -299,7 +299,7 @@ def test_copy_of_an_older_store_is_on_the_platter(workplace: Workplace) -> None:
     """When a store is migrated, the copy from before it is durable, name and content: a power cut leaves it whole."""
     make_older(workplace.state / "control.db", 9)
     shutil.copytree(workplace.state, before := workplace.folder / "before")
-    disk = Disk(library(workplace.folder), workplace.state, workplace.folder / "disk.log")
+    disk = Disk(workplace.state, workplace.folder / "disk.log")
 
     assert 0 == workplace.run("status", env=disk.env()).code
     platter = disk.platter(before)

@@ -22,7 +22,7 @@ class Wire:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._is_cut = False
-        self._moment: Moment | None = None
+        self._moment: Moment = "before"
         self._words = b""
         self._countdown = 0
         self.has_cut = False
@@ -117,7 +117,7 @@ class Wire:
 
     def _is_chosen(self, said: bytes) -> bool:
         with self._lock:
-            if self._moment is None or self._words not in said:
+            if not self._words or self._words not in said:
                 return False
             self._countdown -= 1
             if self._countdown == 0:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
+import duckdb
 import requests
 
 from destinations.standins.orbit import OrbitStandIn
@@ -118,10 +119,18 @@ class Asking:
         for sync in (PLAIN, GUARDED, PARKING):
             self._runs(sync)
         self._nights += 1
-        self.workplace.sql(
-            "CREATE OR REPLACE TABLE people AS SELECT 'u' || i AS user_id, 'u' || i || '@example.com' AS email, "
-            f"{self._nights} * 10 + i AS score FROM range({ROWS}) t(i)"
-        )
+        until(self._is_written, "the source can never be written")
+
+    def _is_written(self) -> bool:
+        """Whether that was possible; a daemon may just look when the source has changed."""
+        try:
+            self.workplace.sql(
+                "CREATE OR REPLACE TABLE people AS SELECT 'u' || i AS user_id, 'u' || i || '@example.com' AS email, "
+                f"{self._nights} * 10 + i AS score FROM range({ROWS}) t(i)"
+            )
+        except duckdb.IOException:
+            return False
+        return True
 
     def _name(self) -> str:
         """Somebody who asks for nothing else."""

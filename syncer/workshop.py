@@ -19,6 +19,7 @@ from syncer.mapping import Sync
 from syncer.observing import Observer
 from syncer.plan import identity_text
 from syncer.source import Source
+from syncer.spool import Spool
 from syncer.state import State
 from syncer.states import States
 from syncer.transport import Gates, Transport
@@ -94,6 +95,7 @@ class Workshop:
             wait_max=delivery.wait_max,
             gates=self._gates,
             watch=partial(self._requested, name),
+            spool=Spool(self.config.state.path if self.config.state.type == "local" else None),
         )
         return adapter(name, configured.settings, transport)
 

@@ -70,11 +70,12 @@ class WholeObject:
             before = rows
             params = {"maxRecords": str(PAGE_ROWS)} | ({"locator": locator} if locator else {})
             page = self._client.table(self._jobs.path_of(job_id, "results"), **params)
-            for row in rows_of(page.content, ID, identifier.name, *fields):
-                rows += 1
-                value = identifier.fold(row[identifier.name])
-                if value in wanted:
-                    found.setdefault(value, []).append({name: row[name] for name in (ID, *fields)})
+            with page.content:
+                for row in rows_of(page.content, ID, identifier.name, *fields):
+                    rows += 1
+                    value = identifier.fold(row[identifier.name])
+                    if value in wanted:
+                        found.setdefault(value, []).append({name: row[name] for name in (ID, *fields)})
             locator = page.locator
             if not locator and rows == total:
                 return found

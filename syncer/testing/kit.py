@@ -407,5 +407,5 @@ class AdapterTests(RecordTests):
         assert before == bench.requests()
         assert sorted(set(keys)) == sorted(keys)
 
-    def _key(self, outcomes: Iterator[Outcome | Job]) -> str:
+    def _key(self, outcomes: Iterator[object]) -> str:
         return next(outcome.key for outcome in outcomes if isinstance(outcome, Outcome))

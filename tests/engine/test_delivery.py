@@ -21,9 +21,10 @@ from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Answer, Request, Server
 from syncer import delivery
 from syncer.account import Report
+from syncer.batches import held
 from syncer.change import Change, Job, Outcome, accepted, deferred, rejected
 from syncer.config import load
-from syncer.delivery import REJECTED_AFTER, cut
+from syncer.delivery import REJECTED_AFTER
 from syncer.destination import Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping, UserError
 from syncer.mapping import Sync
@@ -58,7 +59,7 @@ def test_batches_are_as_full_as_the_limits_allow(records: int, utf8_bytes: int |
 
     limits = Limits(records=records, utf8_bytes=utf8_bytes)
     rows = iter([("payload", change) for change in changes])
-    batches = list(cut(rows, Weighing(), None, limits))  # type: ignore[arg-type]  # The sync is the adapter's only.
+    batches = list(held(rows, Weighing(), None, limits))  # type: ignore[arg-type]  # The sync is the adapter's only.
 
     assert changes == [change for batch in batches for change in batch.changes]
     assert [0, *(batch.hi for batch in batches[:-1])] == [batch.lo for batch in batches]
@@ -79,7 +80,7 @@ def test_a_record_heavier_than_the_limit_goes_alone() -> None:
 
     changes = [Change(key, "new", {"id": key}, {}, {}) for key in "abc"]
     rows = iter([("payload", change) for change in changes])
-    batches = list(cut(rows, Weighing(), None, Limits(records=10, utf8_bytes=500)))  # type: ignore[arg-type]  # As above.
+    batches = list(held(rows, Weighing(), None, Limits(records=10, utf8_bytes=500)))  # type: ignore[arg-type]  # As above.
 
     assert [1, 1, 1] == [len(batch.changes) for batch in batches]
 

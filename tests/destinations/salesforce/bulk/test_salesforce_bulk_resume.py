@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from destinations.salesforce import Salesforce
-from destinations.salesforce_parts.bulk import RECORDS_MAX
+from destinations.salesforce_parts.bulk import STRETCH_MAX
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Answer, Request
 from syncer.change import Change, Job, Outcome
@@ -211,7 +211,7 @@ def test_whole_batch(standin: SalesforceStandIn, open_destination: Open) -> None
     destination, sync = open_destination(kind=Salesforce), a_sync(missing="create")
     found = Pushed(destination.push(sync, changes))
 
-    assert RECORDS_MAX == destination.cut(sync, len(changes)).records
+    assert STRETCH_MAX == destination.cut(sync, len(changes)).records
     assert accepted(changes) == found.results
     assert list(range(3_000)) == scores(standin)
     assert ["create upsert", *WHOLE_JOB] == steps(standin)

@@ -20,7 +20,10 @@ from syncer.stretch import HELD_MAX, Column, Piece, Stretch
 PIECE_ROWS = 16_384
 """Changes that are columns at once."""
 SAMPLED = 20_000
-"""Changes of a plan that are cut into batches to learn its cost."""
+"""Changes of a plan that are cut into batches to learn its cost; more where that is not a whole batch."""
+SAMPLED_MAX = 50_000
+SAMPLES = 8
+"""Places of a plan at which changes are weighed, where not even that is a whole batch."""
 
 
 @dataclass(slots=True)
@@ -214,10 +217,23 @@ def estimate(plan: Plan, destination: Destination, records_max: int | None = Non
     very large plan is extrapolated. Asks nothing of the service."""
     most = sendable(plan, records_max)
     limits = destination.cut(plan.sync, most)
-    looked_at = min(most, max(SAMPLED, limits.records))
-    requests = sum(
-        destination.requests(plan.sync, batch.changes) for batch in cut(plan, looked_at, destination, limits)
-    )
-    if looked_at:
-        requests = -(-requests * most // looked_at)
+    looked_at = min(most, max(SAMPLED, min(limits.records, SAMPLED_MAX)))
+    made = list(cut(plan, looked_at, destination, limits))
+    requests = sum(destination.requests(plan.sync, batch.changes) for batch in made)
+    if looked_at < most:
+        if len(made) == 1 and looked_at < limits.records:
+            requests *= _batches(plan, most, destination, limits)
+        else:
+            requests = -(-requests * most // looked_at)
     return Cost(requests, limits.way if most else "")
+
+
+def _batches(plan: Plan, most: int, destination: Destination, limits: Limits) -> int:
+    """How many batches so many changes will be, by the weights of some thousand here and there."""
+    count = -(-most // limits.records)
+    if limits.utf8_bytes is None:
+        return count
+    whole, piece = LargeBatch(plan, 0, most, leaving(plan)), SAMPLED // SAMPLES
+    starts = [most * number // SAMPLES for number in range(SAMPLES)]
+    weight = sum(sum(destination.weights(plan.sync, replace(whole, lo=lo, hi=lo + piece))) for lo in starts)
+    return max(count, -(-weight * most // (SAMPLES * piece * limits.utf8_bytes)))

@@ -18,10 +18,10 @@ from syncer.stretch import Columnar, Piece, Stretch
 
 compute: Any = functions
 """As `Columnar`: the stubs are too narrow."""
-READ_BYTES = 4 * 1024**2
+READ_BYTES = 1024**2
 """Of a file of results, at once."""
-ROWS_AT_ONCE = 250_000
-"""Of a file of results, whose keys are sought at once: before that, all that were sent have to be put in order."""
+ROWS_AT_ONCE = SEGMENT_KEYS = 200_000
+"""Keys of a file of results that are sought at once, and keys that were sent that they are sought among at once."""
 LOOKED_AT = r'[,"\x00-\x1f\x7f]|^ | $|[^\x00-\x7f]'
 """Texts that hold nothing of this need no quotes, and have no blanks at their ends; others are looked at one by one."""
 
@@ -88,15 +88,26 @@ def flagged(found: Columnar) -> list[int]:
     return list(compute.indices_nonzero(found).to_pylist())
 
 
-def repeated(keys: Any) -> dict[int, int]:
-    """Place → how often its key is there, for keys that are there more than once."""
-    if len(compute.unique(keys)) == len(keys):
-        return {}
-    counts = compute.value_counts(keys)
-    often = counts.filter(compute.greater(counts.field("counts"), pa.scalar(1)))
-    number = dict(zip(often.field("values").to_pylist(), often.field("counts").to_pylist(), strict=True))
-    places = compute.indices_nonzero(compute.is_in(keys, value_set=often.field("values")))
-    return {place: number[key] for place, key in zip(places.to_pylist(), keys.take(places).to_pylist(), strict=True)}
+def repeated(keys: Any) -> list[int]:
+    """The places of keys that are there more than once."""
+    found = set[int]()
+    for first, segment in _segments(keys):
+        if len(compute.unique(segment)) < len(segment):
+            counts = compute.value_counts(segment)
+            twice = counts.filter(compute.greater(counts.field("counts"), pa.scalar(1))).field("values")
+            found.update(first + place for place in flagged(compute.is_in(segment, value_set=twice)))
+        for later, other in _segments(keys, first + len(segment)):
+            again = compute.is_in(other, value_set=segment)
+            if compute.any(again).as_py():
+                found.update(later + place for place in flagged(again))
+                found.update(first + place for place in flagged(compute.is_in(segment, value_set=other.filter(again))))
+    return sorted(found)
+
+
+def _segments(keys: Any, first: int = 0) -> Iterator[tuple[int, Any]]:
+    """(place of the first, keys), from one place on. A table of these is what looking for keys takes of memory."""
+    for start in range(first, len(keys), SEGMENT_KEYS):
+        yield start, keys.slice(start, SEGMENT_KEYS)
 
 
 def chosen(made: Columnar, is_chosen: bytes) -> Columnar:
@@ -147,7 +158,11 @@ def _batches(file: BinaryIO, names: Sequence[str]) -> Iterator[Any]:
 def places(identifier: Identifier, texts: Any, keys: Any) -> list[int | None]:
     """Where the key of each text is among the keys; None where it is not."""
     sought = pa.chunked_array([folded(identifier, chunk) for chunk in texts.chunks], pa.string())
-    return list(compute.index_in(sought, value_set=keys).to_pylist())
+    found = pa.nulls(len(sought), pa.int32())
+    for first, segment in _segments(keys):
+        here = compute.index_in(sought, value_set=segment).combine_chunks()
+        found = compute.coalesce(found, compute.add(here, pa.scalar(first, pa.int32())))
+    return list(found.to_pylist())
 
 
 def _texts(values: Columnar) -> Columnar:

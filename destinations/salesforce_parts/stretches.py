@@ -4,6 +4,7 @@ folded keys, and a byte each."""
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -144,6 +145,10 @@ class Loaded:
     """Places of removed rows, whose record is to be looked up: an upsert would make one."""
 
 
+def _fold(keyed: Keyed, change: Change) -> str:
+    return keyed.identifier.fold(change.match[keyed.identifier.name])
+
+
 def loaded(task: Task, keyed: Keyed) -> Loaded:
     """The load of one job for all the changes that can go without a look-up."""
     chosen, doubtful = bytearray(), list[int]()
@@ -155,11 +160,12 @@ def loaded(task: Task, keyed: Keyed) -> Loaded:
                 chosen[len(chosen) - len(piece) + place] = 0
     sought = [place for place, is_chosen in enumerate(chosen) if not is_chosen]
     refused = []
-    twice = lines.repeated(keyed.keys)
-    for place, row in keyed.rows(sorted({*twice, *doubtful})):
+    twice = set(lines.repeated(keyed.keys))
+    claims = Counter(_fold(keyed, row.change) for _, row in keyed.rows(sorted(twice)))
+    for place, row in keyed.rows(sorted(twice.union(doubtful))):
         reason = unfit(row)
         if place in twice:
-            refused.append(claimed_twice(keyed.sync, row.change, twice[place]))
+            refused.append(claimed_twice(keyed.sync, row.change, claims[_fold(keyed, row.change)]))
         elif reason is not None and chosen[place]:
             refused.append(rejected(row.change, *reason))
         else:

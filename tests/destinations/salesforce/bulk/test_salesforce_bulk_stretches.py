@@ -1,0 +1,182 @@
+"""Files of batches that are too large to be held: by columns the same is written, and found again, as one by one."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pytest
+
+from destinations.salesforce_parts import lines
+from destinations.salesforce_parts.collections import Row
+from destinations.salesforce_parts.csv_rows import UnreadableFile, encoded, header_bytes
+from destinations.salesforce_parts.ingest import Task
+from destinations.salesforce_parts.soql import Identifier
+from destinations.salesforce_parts.stretches import Keyed, loaded
+from destinations.standins.salesforce import SalesforceStandIn
+from syncer.change import Change, Outcome, Value
+from syncer.mapping import Field
+from tests.destinations.salesforce.bulk.rig import BOTH, CREATING, Pushed, Stretched, stretch, uploads
+from tests.destinations.salesforce.rig import BY_USER_ID, Open, a_change, a_sync, for_user
+
+MOMENT = datetime.datetime(2026, 2, 28, 23, 59, 58, 500_000, tzinfo=datetime.UTC)
+VALUES: dict[str, Sequence[Value]] = {
+    "Text": [
+        "",
+        "plain",
+        "two words",
+        "a,b",
+        'say "no"',
+        "one\ntwo",
+        "a\rb",
+        " a",
+        "a ",
+        "Zoë",
+        "\u00a0a",
+        "a\u2003",
+        "\t",
+    ],
+    "Number": [0.0, -0.0, 41.0, 0.1, 1e-7, 1e-5, 1e15, 1e16, 123456789.125, -2.5e20, 5e-324, 1.7e308],
+    "Whole": [0, -1, 2**53 + 1],
+    "Flag": [True, False],
+    "Moment": [MOMENT, MOMENT.replace(microsecond=0), datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)],
+    "Day": [datetime.date(2026, 2, 28), datetime.date(33, 1, 1)],
+}
+"""Field → values of its type."""
+MATCHES = ["plain", " a b ", "A,B", 'say "no"', "Straße", "ÅNGSTRÖM", "#N/A?", "x" * 200]
+SYNC = a_sync(fields=tuple(Field(name=name, column=name) for name in VALUES), missing="create")
+IDENTIFIER = Identifier("Product_User_Id__c")
+
+
+def strange() -> list[Change]:
+    """Changes of every value, in one field, beside a null, and alone."""
+    changes = []
+    for name, values in VALUES.items():
+        for number, value in enumerate(values):
+            for fields in ({name: value}, {name: value, "Text": "t", "Number": 1.5}, {name: value, "Whole": None}):
+                match = f"{MATCHES[len(changes) % len(MATCHES)]} {len(changes)}"
+                changes.append(Change(f"{name} {number}", "new", {IDENTIFIER.name: match}, fields, {}))
+    return changes
+
+
+def row(change: Change) -> Row:
+    return Row(change, "Contact", change.fields, dict(change.match))
+
+
+def test_a_file_by_columns_is_the_file_row_by_row() -> None:
+    """Whatever the values are, and whichever of the fields leave, the bytes are the same, and so many were weighed."""
+    changes = strange()
+    # Both files have the columns in the order in which they are met first.
+    changes.insert(
+        0, Change("all", "new", {IDENTIFIER.name: "all"}, {name: ones[0] for name, ones in VALUES.items()}, {})
+    )
+    with stretch(SYNC, changes) as large:
+        load = loaded(Task("upsert", "Contact", IDENTIFIER.name), Keyed.of(SYNC, IDENTIFIER, large)).load
+        content = b"".join(load.content())
+        weights = [weight for piece in large.pieces() for weight in lines.weights(IDENTIFIER, piece, 0)]
+
+    assert encoded(IDENTIFIER.name, [row(change) for change in changes]).decode() == content.decode()
+    assert len(content) == header_bytes(SYNC) + sum(weights)
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [Identifier("K"), Identifier("K", is_case_sensitive=True), Identifier("K", is_number=True), Identifier("Id")],
+    ids=["text", "case", "number", "Id"],
+)
+@pytest.mark.parametrize(
+    "texts",
+    [["Abc", "abc", "x.Y"], ["Abc ", "É", "ß", "a\tb"], ["5", "5.0", "05", "1e3", "no"], ["003000000000AbcAAA"[:15]]],
+    ids=["plain", "strange", "numbers", "an Id"],
+)
+def test_keys_are_folded_as_one_by_one(identifier: Identifier, texts: list[str]) -> None:
+    """By columns, the form in which two keys are equal is the same."""
+    assert [identifier.fold(text) for text in texts] == lines.folded(identifier, pa.array(texts)).to_pylist()
+
+
+@pytest.mark.parametrize("keys", ["abcdefgh", "abcabc", "aabbcdda", "zaaaaaaz", ""])
+def test_keys_are_sought_piece_by_piece(monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
+    """Where a key is, and which are there twice, does not depend on how many are looked at at once."""
+    monkeypatch.setattr(lines, "SEGMENT_KEYS", 3)
+    column = pa.chunked_array([pa.array(list(keys[:2]), pa.string()), pa.array(list(keys[2:]), pa.string())])
+    texts = pa.chunked_array([pa.array(["D", "nobody"]), pa.array(["a", "h"])])
+    counts = Counter(keys)
+
+    assert [place for place, key in enumerate(keys) if counts[key] > 1] == lines.repeated(column)
+    found = lines.places(Identifier("K"), texts, column)
+    assert [key if key in keys else None for key in ("d", "-", "a", "h")] == [
+        None if place is None else keys[place] for place in found
+    ]
+
+
+def test_a_broken_file_of_results_is_read_up_to_where_it_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands before the fault is told, and then the fault; a row that is not whole is passed over."""
+    monkeypatch.setattr(lines, "READ_BYTES", 64)
+    whole = b'\xef\xbb\xbf"sf__Id","K"\n' + b'"003","a ""b"", \n c"\n"003"\n' + b'"003","d"\n' * 20
+    told: list[str] = []
+
+    def read() -> None:
+        for part in lines.table(io.BytesIO(whole + b'"003","\xff"\n' * 30), ("K",)):
+            told.extend(part["K"].to_pylist())
+
+    with pytest.raises(UnreadableFile):
+        read()
+
+    assert ['a "b", \n c', *["d"] * (len(told) - 1)] == told
+    assert 10 < len(told) <= 21
+
+
+def test_a_stretch_is_halved_by_its_rows(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """A file that is too large goes in pieces that have each row once, whatever rows were left out of it before."""
+    standin.ingest.upload_bytes_max = 100
+    changes = [for_user(number, LastName="#N/A" if number % 3 == 0 else f"N {number}") for number in range(20)]
+    found = Pushed(open_destination(kind=Stretched).push(a_sync(**CREATING), changes))
+    sent = [line.partition(",")[0] for file in uploads(standin) for line in file.splitlines()[1:] if len(file) <= 100]
+
+    assert {
+        change.key: "rejected reserved_text" if number % 3 == 0 else "accepted" for number, change in enumerate(changes)
+    } == found.results
+    assert sorted(change.match["Product_User_Id__c"] for n, change in enumerate(changes) if n % 3) == sorted(sent)
+
+
+def test_rows_for_one_record_are_refused_and_the_removed_are_looked_up(
+    standin: SalesforceStandIn, open_destination: Open
+) -> None:
+    """Of a large batch neither of two rows for one record goes, and a row that is gone makes none."""
+    standin.put("Contact", LastName="Old", Product_User_Id__c="here", Title="boss")
+    changes = [
+        a_change("a", {"Product_User_Id__c": "Twin"}, "new", LastName="A"),
+        a_change("b", {"Product_User_Id__c": "here"}, "removed", Title=None),
+        a_change("c", {"Product_User_Id__c": "gone"}, "removed", Title=None),
+        a_change("d", {"Product_User_Id__c": "tWIN"}, "new", LastName="D"),
+        a_change("e", {"Product_User_Id__c": "new"}, "new", LastName="E"),
+    ]
+    found = Pushed(
+        open_destination(kind=Stretched).push(a_sync(match=BY_USER_ID, fields=BOTH, missing="create"), changes)
+    )
+
+    assert {
+        "a": "rejected ambiguous",
+        "b": "accepted",
+        "c": "accepted",
+        "d": "rejected ambiguous",
+        "e": "accepted",
+    } == found.results
+    assert {("Old", None), ("E", None)} == {(one["LastName"], one["Title"]) for one in standin.records("Contact")}
+
+
+def test_what_every_one_is_told_alike_is_told_at_once(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """Thousands that are accepted, or that never left, are told by their places and not one by one."""
+    sync, changes = a_sync(**CREATING), [for_user(number, LastName="N") for number in range(50)]
+    with stretch(sync, changes) as large:
+        destination = super(Stretched, open_destination(kind=Stretched))
+        yielded = list(destination.push(sync, large))
+        job = next(iter(destination.push(sync, large)))
+        resumed = list(destination.resume(sync, job.text, large))  # type: ignore[union-attr]  # The first is a job.
+
+    assert [] == [one for one in (*yielded, *resumed) if isinstance(one, Outcome)]
+    assert 2 == len(yielded)
+    assert 1 == len(resumed)

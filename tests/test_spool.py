@@ -1,0 +1,39 @@
+"""Files for what is too large to be held."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from syncer.errors import DestinationUnusable, cause_of
+from syncer.spool import FullDisk, Spool
+
+
+def test_a_file_has_no_name_and_is_its_owners_alone(tmp_path: Path) -> None:
+    """What was written is read from its start, nobody else may read it, and nothing of it is left in the folder."""
+    with Spool(tmp_path).file([b"one, ", b"two"]) as file:
+        rights = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+
+        assert ([], 0, b"one, two") == (list(tmp_path.iterdir()), rights & 0o077, file.read())
+
+
+def test_a_disk_that_takes_no_more_is_told_in_a_sentence(tmp_path: Path) -> None:
+    """Neither a missing folder nor a full disk is a traceback: the destination cannot be used now, for the state's
+    sake."""
+    gone = tmp_path / "gone"
+    with pytest.raises(FullDisk) as missing:
+        Spool(gone).file()
+    with pytest.raises(FullDisk) as full, Path("/dev/full").open("wb", buffering=0) as file:
+        Spool(tmp_path).put(file, b"x")
+
+    assert isinstance(full.value, DestinationUnusable)
+    assert "state" == cause_of(full.value)
+    assert f"No temporary file can be written in {gone} (No such file or directory). Is the disk full?" == str(
+        missing.value
+    )
+    assert f"No temporary file can be written in {tmp_path} (No space left on device). Is the disk full?" == str(
+        full.value
+    )

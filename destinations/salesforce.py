@@ -22,7 +22,6 @@ import re
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import ClassVar
 
 from destinations.salesforce_parts import bulk, bulk_query, checking
@@ -44,7 +43,7 @@ from syncer.change import Alike, Change, Held, Job, Outcome, Value, Wanted
 from syncer.destination import Allowance, Destination, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
-from syncer.stretch import Stretch
+from syncer.stretch import Columnar, Piece, Stretch
 from syncer.transport import Transport
 
 NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -151,13 +150,12 @@ class Salesforce(Destination):
         """Bytes of its line in a file."""
         return line_bytes(sync, change)
 
-    def weights(self, sync: Sync, changes: Stretch) -> Iterable[int]:
-        """The same by columns; of a record that is looked up with the longer of its match and its Id."""
+    def texts(self, sync: Sync, piece: Piece) -> Columnar:
+        """The lines of a file; of a record that is looked up with room for its Id, should that be longer."""
         from destinations.salesforce_parts import lines  # Arrow takes time to load, and only large batches need it.
 
         identifier = _identifier(self._described.get(sync.object), _match_name(sync))
-        least = ID_BYTES if self._is_sought(sync) else 0
-        return chain.from_iterable(lines.weights(identifier, piece, least) for piece in changes.pieces())
+        return lines.texts(identifier, piece, ID_BYTES if self._is_sought(sync) else 0)
 
     def check(self, sync: Sync) -> Iterable[Problem]:
         """Log in, and hold the mapping against the description of every object that a record may be."""
@@ -205,7 +203,7 @@ class Salesforce(Destination):
             yield from self._push_people(sync, changes)
             return
         if not self._is_bulk(changes):
-            yield from self._write(sync, self._matched(sync, changes))
+            yield from self._write(sync, self._matched(sync, list(changes)))
             return
         identifier, ended = self._identifier(sync), list[str]()
         if isinstance(changes, Stretch) and not self._is_sought(sync):

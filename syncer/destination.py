@@ -40,7 +40,7 @@ from syncer.errors import DestinationUnusable, Problem
 
 if TYPE_CHECKING:
     from syncer.mapping import Sync
-    from syncer.stretch import Stretch
+    from syncer.stretch import Columnar, Piece
     from syncer.transport import Transport
 
 
@@ -186,8 +186,9 @@ class Destination(ABC):
     def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Alike | Job]:
         """Send one batch (within `cut`) and yield one outcome per change as soon as it is known.
 
-        A batch of more than `HELD_MAX` changes is a `Stretch`: a sequence that is read from a file whenever it is gone
-        through, as objects or, which is much less work, as columns. Of its changes an `Alike` may tell many at once.
+        Where `cut` allows more than `HELD_MAX` changes, or the batch was weighed by `texts`, it is a `Stretch`: a
+        sequence that makes objects whenever it is gone through, and has columns, which are much less work. Of its
+        changes an `Alike` may tell many at once.
 
         A deferred outcome with `again` is tried again by the engine: the records come in another, smaller call.
         """
@@ -250,6 +251,10 @@ class Destination(ABC):
         """
         return 0
 
-    def weights(self, sync: Sync, changes: Stretch) -> Iterable[int]:
-        """As `weigh`, of each of these, which are cut into batches that may be large; best worked out by columns."""
-        return (self.weigh(sync, change) for change in changes)
+    def texts(self, sync: Sync, piece: Piece) -> Columnar | None:
+        """What each of these changes becomes in a request's body, as text, made by columns; its UTF-8 bytes are its
+        weight. They are the `texts` of a `Stretch` that is held.
+
+        None for changes that are to be weighed one by one; of one sync it is all of them or none.
+        """
+        return None

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -219,7 +218,7 @@ class Plan:
         """The changes of these keys that may be sent."""
         wanted: list[Any] = [("key", "in", list(keys)), ("_parked", "==", False)]
         for batch in pq.read_table(self.file, filters=wanted).to_batches():
-            for _, change in self._of(batch, range(batch.num_rows)):
+            for _, change in self.of(batch, range(batch.num_rows)):
                 yield change
 
     def deletions(self, limit: int) -> list[Change]:
@@ -230,24 +229,12 @@ class Plan:
 
         wanted = (dataset.field("_op") == REMOVED) & ~dataset.field("_parked")
         table = dataset.dataset(self.file).scanner(filter=wanted).head(limit)
-        return [change for batch in table.to_batches() for _, change in self._of(batch, range(batch.num_rows))]
+        return [change for batch in table.to_batches() for _, change in self.of(batch, range(batch.num_rows))]
 
     def rows_of(self, lo: int, hi: int) -> Iterator[tuple[str, Change]]:
         """(payload, change) of the file's rows lo to hi; only a few thousand are in memory at once."""
         for position, batch in self.read(lo, hi):
-            yield from self._of(batch, range(position, position + batch.num_rows))
-
-    def picked(self, positions: Sequence[int]) -> Iterator[tuple[str, Change]]:
-        """(payload, change) of these rows of the file, which ascend."""
-        if not positions:
-            return
-        taken = 0
-        for position, batch in self.read(positions[0], positions[-1] + 1):
-            until = bisect_left(positions, position + batch.num_rows, taken)
-            if until > taken:
-                here = positions[taken:until]
-                yield from self._of(batch.take(pa.array([one - position for one in here])), here)
-            taken = until
+            yield from self.of(batch, range(position, position + batch.num_rows))
 
     def read(
         self, lo: int, hi: int, at_once: int = ROWS_AT_ONCE, wanted: Sequence[str] | None = None
@@ -269,8 +256,11 @@ class Plan:
                         yield position + first, batch.slice(first, last - first)
                     position += batch.num_rows
 
-    def _of(self, batch: pa.RecordBatch, positions: Sequence[int]) -> Iterator[tuple[str, Change]]:
-        """Python objects for changed records only: this is the one place where they are made."""
+    def of(self, batch: pa.RecordBatch, positions: Sequence[int]) -> Iterator[tuple[str, Change]]:
+        """(payload, change) of rows that were read, which have these numbers in the file.
+
+        Python objects are for changed records only: this is the one place where they are made.
+        """
         keys, payloads, rescored = (values_of(batch, name) for name in ("key", "_payload", "_rescored"))
         kinds = [KINDS[op] for op in values_of(batch, "_op")]
         masks = values_of(batch, "_mask")

@@ -1,4 +1,4 @@
-"""A batch that is too large to be held: its changes are read again whenever they are gone through, also as columns."""
+"""A batch that is no list of objects: too large to be held, or held as the columns that it is sent by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from syncer.change import Change
 
 HELD_MAX = 10_000
-"""Changes of a batch that are held, each as an object; a batch of more of them is a `Stretch`."""
+"""Changes of a batch that are held; where there may be more of them, it is read from the plan's file."""
 
 Columnar: TypeAlias = Any
 """An array of Arrow with a value for each change; its stubs are too narrow for most that can be done with it."""
@@ -40,14 +40,20 @@ class Piece:
 
 
 class Stretch(Sequence[Change]):
-    """The changes of a large batch, in their order; a change's place counts from 0.
+    """The changes of such a batch, in their order; a change's place counts from 0.
 
-    Going through them, or asking for one, reads the plan's file; nothing of it stays in memory.
+    Going through them, or asking for one, makes objects, and reads the plan's file where the batch is large; nothing of
+    either stays in memory.
     """
 
     @abstractmethod
     def pieces(self) -> Iterator[Piece]:
         """The same as columns, a piece at a time."""
+
+    @property
+    @abstractmethod
+    def texts(self) -> Sequence[Columnar]:
+        """What `Destination.texts` made of them; nothing where the batch is too large for that to be held."""
 
     @abstractmethod
     def at(self, places: Sequence[int]) -> Iterator[Change]:

@@ -51,14 +51,12 @@ def lines(key: Columnar, piece: Piece) -> Columnar:
     return joined
 
 
-def weights(identifier: Identifier, piece: Piece, least: int) -> list[int]:
-    """Bytes of each line with its end, where the key column takes at least so many."""
-    key = cells(identifier, piece)
-    made: Columnar = compute.add(compute.binary_length(lines(key, piece)), pa.scalar(1))
-    if least:
-        missing = compute.subtract(pa.scalar(least), compute.binary_length(key))
-        made = compute.add(made, compute.max_element_wise(missing, pa.scalar(0)))
-    return list(made.to_pylist())
+def texts(identifier: Identifier, piece: Piece, width: int) -> Columnar:
+    """Each line with its end, and its key as wide as this at least."""
+    ended: Columnar = compute.binary_join_element_wise(
+        lines(compute.utf8_rpad(cells(identifier, piece), width), piece), "\n", ""
+    )
+    return ended
 
 
 def removed(changes: Stretch) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 
 from syncer import batches
 from syncer.account import Report
-from syncer.batches import LargeBatch, leaving
+from syncer.batches import Range, leaving
 from syncer.change import Alike, Change, Job, Outcome, deferred, rejected
 from syncer.destination import Limits
 from syncer.errors import ServiceUnavailable
@@ -47,7 +47,7 @@ def test_a_stretch_is_the_sequence_that_a_list_would_be(stage: Stage) -> None:
     """Its changes come in the plan's order as often as they are asked for, alone, in parts, by key and as columns."""
     prepared = stage.engine.prepare(stage.engine.config.syncs[0])
     with stage.engine.diff(prepared) as plan:
-        whole, large = list(plan.changes()), LargeBatch(plan, 7, 40, leaving(plan))
+        whole, large = list(plan.changes()), Range(plan, 7, 40, leaving(plan))
         part = whole[7:40]
 
         assert [part, part, len(part)] == [list(large), list(large), len(large)]
@@ -72,7 +72,7 @@ def test_what_leaves_is_told_by_columns(stage: Stage) -> None:
     stage.workplace.sql("UPDATE people SET score = score + 1 WHERE user_id < 'u3'")
     stage.workplace.sql("UPDATE people SET note = NULL WHERE user_id > 'u2'")
     with stage.engine.diff(stage.engine.prepare(stage.engine.config.syncs[0])) as plan:
-        (piece,) = LargeBatch(plan, 0, plan.sendable, leaving(plan)).pieces()
+        (piece,) = Range(plan, 0, plan.sendable, leaving(plan)).pieces()
         columns = {
             name: [
                 value if leaves else "stays"
@@ -198,7 +198,7 @@ def test_large_batches_are_as_full_as_the_limits_allow(stage: Stage) -> None:
         whole = list(plan.changes())
 
     assert [0, *(batch.hi for batch in made)] == [*(batch.lo for batch in made), ROWS]
-    assert all(isinstance(batch, LargeBatch) == (len(batch) >= BATCH) for batch in made)
+    assert all(isinstance(batch, Range) == (len(batch) >= BATCH) for batch in made)
     for batch in made[:-1]:
         sizes = [weights[change.key] for change in whole[batch.lo : batch.hi + 1]]
         assert sum(sizes[:-1]) <= 800 < sum(sizes)
@@ -209,8 +209,7 @@ def test_large_batches_are_as_full_as_the_limits_allow(stage: Stage) -> None:
 def test_the_cost_of_a_plan_that_is_looked_at_in_part_is_the_cost_of_all(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, records: int, utf8_bytes: int | None
 ) -> None:
-    """A plan of which so few changes are looked at that they are no whole batch needs as many requests as if it were cut
-    whole."""
+    """A plan of which fewer changes are looked at than a batch holds needs as many requests as if it were cut whole."""
     stage.workplace.sql("DELETE FROM people WHERE user_id >= 'u46'")
     prepared = stage.engine.prepare(stage.engine.config.syncs[0])
 

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from destinations.salesforce import Salesforce
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Request
-from syncer.batches import LargeBatch, leaving
-from syncer.change import Alike, Change, Job, Outcome, Value
+from syncer.change import Alike, Change, Job, Outcome
 from syncer.errors import SyncerError
 from syncer.mapping import Field, Sync
-from syncer.plan import KINDS, Plan, Slot
-from syncer.stretch import Stretch
 from tests.destinations.salesforce.rig import (
     SCORE,
     a_change,
     results,
     sent,
 )
+from tests.destinations.stretches import each, stretch
 
 TITLE = Field(name="Title", column="title", type="text")
 NAME = Field(name="LastName", column="name", type="text")
@@ -45,46 +36,11 @@ class Stretched(Bulky):
 
     def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
         with stretch(sync, changes) as large:
-            yield from _each(changes, super().push(sync, large))
+            yield from each(changes, super().push(sync, large))
 
     def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
         with stretch(sync, changes) as large:
-            yield from _each(changes, super().resume(sync, job, large))
-
-
-def _each(changes: Sequence[Change], found: Iterator[Outcome | Alike | Job]) -> Iterator[Outcome | Job]:
-    for one in found:
-        if isinstance(one, Alike):
-            yield from (one.outcome._replace(key=changes[place].key) for place in one.places)
-        else:
-            yield one
-
-
-@contextmanager
-def stretch(sync: Sync, changes: Sequence[Change]) -> Iterator[Stretch]:
-    """The changes in a plan's file, as a run would have them."""
-    names = list(dict.fromkeys(name for change in changes for name in change.fields))
-    slots = tuple(Slot(number, name, "") for number, name in enumerate(names))
-    columns: dict[str, list[Any]] = {
-        "key": [change.key for change in changes],
-        **{f"m{n}": [change.match[name] for change in changes] for n, name in enumerate(sync.match)},
-        "_op": [next(op for op, kind in KINDS.items() if kind == change.kind) for change in changes],
-        "_mask": [sum(slot.bit for slot in slots if slot.name in change.fields) for change in changes],
-        "_sent": [0 for _ in changes],
-        "_doubt": [0 for _ in changes],
-        "_rescored": [change.rescored for change in changes],
-        "_payload": ["" for _ in changes],
-        **{slot.column: [_stored(change.fields.get(slot.name)) for change in changes] for slot in slots},
-    }
-    columns |= {f"b{slot.number}": columns[slot.column] for slot in slots}
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), file.name)
-        plan = Plan(sync, Path(file.name), slots, total=len(changes), sendable=len(changes))
-        yield LargeBatch(plan, 0, len(changes), leaving(plan))
-
-
-def _stored(value: Value) -> Value:
-    return value.replace(tzinfo=None) if isinstance(value, datetime.datetime) else value
+            yield from each(changes, super().resume(sync, job, large))
 
 
 class Pushed:

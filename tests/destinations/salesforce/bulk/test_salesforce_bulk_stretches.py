@@ -19,8 +19,9 @@ from destinations.salesforce_parts.stretches import Keyed, loaded
 from destinations.standins.salesforce import SalesforceStandIn
 from syncer.change import Change, Outcome, Value
 from syncer.mapping import Field
-from tests.destinations.salesforce.bulk.rig import BOTH, CREATING, Pushed, Stretched, stretch, uploads
+from tests.destinations.salesforce.bulk.rig import BOTH, CREATING, Pushed, Stretched, uploads
 from tests.destinations.salesforce.rig import BY_USER_ID, Open, a_change, a_sync, for_user
+from tests.destinations.stretches import stretch
 
 MOMENT = datetime.datetime(2026, 2, 28, 23, 59, 58, 500_000, tzinfo=datetime.UTC)
 VALUES: dict[str, Sequence[Value]] = {
@@ -76,10 +77,10 @@ def test_a_file_by_columns_is_the_file_row_by_row() -> None:
     with stretch(SYNC, changes) as large:
         load = loaded(Task("upsert", "Contact", IDENTIFIER.name), Keyed.of(SYNC, IDENTIFIER, large)).load
         content = b"".join(load.content())
-        weights = [weight for piece in large.pieces() for weight in lines.weights(IDENTIFIER, piece, 0)]
+        texts = [text for piece in large.pieces() for text in lines.texts(IDENTIFIER, piece, 0).to_pylist()]
 
     assert encoded(IDENTIFIER.name, [row(change) for change in changes]).decode() == content.decode()
-    assert len(content) == header_bytes(SYNC) + sum(weights)
+    assert len(content) == header_bytes(SYNC) + sum(len(text.encode()) for text in texts)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class Salesforce(Destination):
         super().__init__(name, settings, transport)
         self._client = Client(settings, transport)
         ingest = Ingest(self._client, transport, settings.bulk_patience_seconds)
-        self._bulk = Bulk(ingest, _duplicate_rule(settings), transport.spool)
+        self._bulk = Bulk(ingest, _duplicate_rule(settings), transport.scratch)
         self._whole = WholeObject(self._client, transport, settings.bulk_patience_seconds)
         self._described: dict[str, ObjectDescription | None] = {}
         self._lock = threading.Lock()

@@ -16,11 +16,11 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from syncer.spool import Spool
+from syncer.scratch import Scratch
 
 BYTES_MAX = 256 * 1024 * 1024
 """Of an answer in memory, unpacked."""
-SPOOLED_BYTES_MAX = 4 * 1024**3
+SCRATCH_BYTES_MAX = 4 * 1024**3
 """Of an answer that goes to disk: the results of a bulk job have every line of its file, with a reason beside each."""
 PIECE_BYTES = 64 * 1024
 TIMEOUTS_MAX = 10
@@ -60,15 +60,15 @@ class Answer(requests.Response):
         self._take(pieces.append, timeout_seconds, bytes_max)
         self._content, self._content_consumed = b"".join(pieces), True
 
-    def put_down(self, spool: Spool, timeout_seconds: float, bytes_max: int = SPOOLED_BYTES_MAX) -> None:
+    def put_down(self, scratch: Scratch, timeout_seconds: float, bytes_max: int = SCRATCH_BYTES_MAX) -> None:
         """Take the whole body into a file, out of which it is read from then on as `raw`.
 
         Raises as `read` does, and FullDisk.
         """
-        file = spool.file()
+        file = scratch.file()
         try:
-            self._take(partial(spool.put, file), timeout_seconds, bytes_max)
-            spool.rewind(file)
+            self._take(partial(scratch.put, file), timeout_seconds, bytes_max)
+            scratch.rewind(file)
         except BaseException:
             file.close()
             raise

@@ -84,6 +84,31 @@ class Canon:
     match: tuple[str, ...]
     match_wrong: tuple[tuple[str, str, str], ...]
     version: str | None
+    floats: tuple[str, ...] = ()
+    """Source columns of floating-point numbers, one for each field that is made of one."""
+
+    @property
+    def identifying(self) -> list[str]:
+        """The source's columns that tell rows apart: of key, match and version."""
+        columns = [self.sync.key, *self.sync.match.values(), *([self.sync.version] if self.sync.version else [])]
+        return list(dict.fromkeys(columns))
+
+    @property
+    def counts_not_finite(self) -> bool:
+        """Whether `_not_finite` of `select` can be anything but 0."""
+        return any(made.not_finite for made in self.fields)
+
+    def not_finite(self, batch: pa.RecordBatch) -> int:
+        """How many numbers of a batch's floating-point columns are NaN or infinite."""
+        if not self.floats:
+            return 0
+        from pyarrow import compute  # It takes time to load.
+
+        odd = 0
+        for name in self.floats:
+            numbers: Any = batch.column(name).cast(pa.float64())
+            odd += len(numbers) - numbers.null_count - (compute.sum(compute.is_finite(numbers)).as_py() or 0)
+        return odd
 
     @property
     def reasons(self) -> list[tuple[str, str, str]]:
@@ -100,18 +125,22 @@ class Canon:
     def select(self, relation: str, extra: Sequence[str] = ()) -> str:
         """SQL that gives canonical rows: key, m0…, _version, _bad, _not_finite, f0…, r0…, u0…, and what is extra.
 
-        `f`, `r` and `u` are numbered by the field's place in the sync, not by its slot in the state.
+        `f`, `r` and `u` are numbered by the field's place in the sync, not by its slot in the state. Numbers of
+        columns that `not_finite` looks at are not counted in `_not_finite`.
         """
         bad = " ".join(f"WHEN {condition} THEN {number}" for number, (_, condition, _) in enumerate(self.reasons, 1))
         odd = " + ".join(f"coalesce(({made.not_finite})::INTEGER, 0)" for made in self.fields if made.not_finite) or "0"
-        columns = [f"{self.key} AS key"]
-        columns += [f"{expression} AS m{number}" for number, expression in enumerate(self.match)]
-        columns += [f"{self.version or 'NULL::VARCHAR'} AS _version", f"(CASE {bad} ELSE 0 END)::SMALLINT AS _bad"]
-        columns += [f"({odd})::SMALLINT AS _not_finite"]
+        columns = [f"(CASE {bad} ELSE 0 END)::SMALLINT AS _bad", f"({odd})::SMALLINT AS _not_finite"]
         columns += [f"{made.value} AS f{number}" for number, made in enumerate(self.fields)]
         columns += [f"{made.raw} AS r{number}" for number, made in enumerate(self.fields) if made.raw]
         columns += [f"{made.unmapped} AS u{number}" for number, made in enumerate(self.fields) if made.unmapped]
-        return f"SELECT {', '.join([*columns, *extra])} FROM {relation} AS src"
+        return self.identify(relation, [*columns, *extra])
+
+    def identify(self, relation: str, extra: Sequence[str] = ()) -> str:
+        """SQL that gives only what tells rows apart: key, m0…, _version, and what is extra."""
+        columns = [f"{self.key} AS key", *(f"{one} AS m{number}" for number, one in enumerate(self.match))]
+        columns += [f"{self.version or 'NULL::VARCHAR'} AS _version", *extra]
+        return f"SELECT {', '.join(columns)} FROM {relation} AS src"
 
 
 def canon(sync: Sync, schema: pa.Schema, limits: Limits) -> tuple[Canon | None, list[Problem]]:
@@ -139,7 +168,10 @@ def canon(sync: Sync, schema: pa.Schema, limits: Limits) -> tuple[Canon | None, 
         problems.append(Problem("", str(error)))
     if problems:
         return None, problems
-    return Canon(sync, tuple(made), key, match, tuple(_match_wrong(sync, match, limits)), version), []
+    floats = tuple(
+        one.field.column for one in made if one.field.column and _is_floating(schema.field(one.field.column).type)
+    )
+    return Canon(sync, tuple(made), key, match, tuple(_match_wrong(sync, match, limits)), version, floats), []
 
 
 def with_types(sync: Sync, schema: Any) -> Sync:
@@ -269,10 +301,11 @@ def _brought(
     value, failed = _cast(typed, base, wanted, TRUNCATED[limits.timestamp_unit])
     if wanted == "VARCHAR":
         value = _digits_of(expression, kind) or value
-    not_finite = f"NOT isfinite({typed})" if base == "DOUBLE" else None
+    not_finite = None
     if wanted == "DOUBLE":
+        # Only texts are looked at here: floating-point numbers are where they arrive, and no others are NaN.
+        not_finite = f"NOT isfinite({value})" if base == "VARCHAR" else None
         # NaN and infinities are null; -0.0 + 0.0 is 0.0, and everything else stays what it is.
-        not_finite = f"NOT isfinite({value})"
         value = f"(CASE WHEN isfinite({value}) THEN {value} + 0.0 END)"
     wrong = []
     if failed:
@@ -282,6 +315,10 @@ def _brought(
         sentence = f"{field.column} holds a time outside of the years 1 to 9999, which no destination knows."
         wrong.append(("bad_value", _outside_calendar(expression, kind, value, wanted), sentence))
     return value, not_finite, wrong
+
+
+def _is_floating(kind: Any) -> bool:
+    return pa.types.is_floating(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
 def _outside_calendar(expression: str, kind: pa.DataType, value: str, wanted: str) -> str:

@@ -2,7 +2,8 @@
 
 Three steps, so that a table of unchanged rows costs two hashes a row and nothing else:
 
-1. candidates: both sides are hashed on the fly, 24 bytes a state row are held, the source streams past once;
+1. candidates: both sides are hashed on the fly, 24 bytes a state row are held, and the source streams past once, as
+   it arrives; of each row only what tells it apart is kept (`syncer.candidates`);
 2. every key once? counts that the join gives anyway say whether a key is twice in the source;
 3. for candidates only, the old values are fetched and every field is compared exactly, by its own rule
    (`syncer.differences`).
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -23,34 +24,22 @@ import pyarrow as pa
 
 from syncer import sql
 from syncer.calculator import temporary_folder
-from syncer.canonical import FAMILY, Canon, carried, match_of
+from syncer.candidates import KEYED, Candidates, match_is_own
+from syncer.canonical import FAMILY, Canon, match_of
 from syncer.control import enumerate_new
 from syncer.destination import Limits
-from syncer.differences import Differences, distance
-from syncer.errors import Problem, StateDamaged, UserError
-from syncer.mapping import SLOTS_MAX, Field
-from syncer.narrowed import Narrowed, Totals
+from syncer.differences import Differences
+from syncer.errors import Problem, UserError
+from syncer.mapping import SLOTS_MAX
+from syncer.narrowed import Narrowed
 from syncer.plan import Invalid, Plan, Slot, mapping_text
 from syncer.shifts import Here, Stock, measure
 from syncer.stages import Stages
-from syncer.state import Inputs, Relation, state_is_readable, stored_type, write_parquet
+from syncer.state import Inputs, state_is_readable, stored_type, write_parquet
 
 INVALID_SHOWN_MAX = 1_000
 VERSIONS_MAX = 1_000
 """Distinct versions of rows that are remembered; with more, the column is no version of a metric."""
-
-
-@contextlib.contextmanager
-def _disk_takes(folder: Path) -> Iterator[None]:
-    """What is written inside is the source's rows. Raises StateDamaged when the disk refuses."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        # Only what the disk says is passed on: other texts may quote a value.
-        told = str(error).splitlines()[0] if isinstance(error, OSError) else type(error).__name__
-        raise StateDamaged(
-            f"The rows could not be written to {folder.parent} ({told}). Is the disk full? Nothing was sent."
-        ) from None
 
 
 def compare(
@@ -65,17 +54,25 @@ def compare(
     now: float | None = None,
     narrowed: Narrowed | None = None,
     stages: Stages | None = None,
+    exact: bool = False,
 ) -> Plan:
     """Plan what differs and write it to `file`. `only` restricts it to some keys, `now` (seconds since 1970) decides
-    which parked records are due, `stages` is told how long it took. Raises StateDamaged, UserError, and whatever the
-    source raises."""
+    which parked records are due, `stages` is told how long it took.
+
+    Raises StateDamaged, UserError, and whatever the source raises; HashesCollide when two keys share a hash, which a
+    comparison that is `exact` and takes longer can tell apart.
+    """
     now = time.time() if now is None else now
     comparison = _Comparison(connection, canon, limits, inputs, only, now, narrowed)
     stages = stages or Stages()
-    with temporary_folder("spool-", file.parent) as folder, contextlib.ExitStack() as spooled:
+    with (
+        temporary_folder("spool-", file.parent) as folder,
+        state_is_readable(canon.sync.name, inputs.files),
+        contextlib.ExitStack() as taken,
+    ):
         with stages.stage("map"):
-            spooled.enter_context(comparison.spooled(batches, folder))
-        with stages.stage("compare"), state_is_readable(canon.sync.name, inputs.files):
+            taken.enter_context(comparison.candidates.taken_in(batches, folder, exact=exact))
+        with stages.stage("compare"):
             return comparison.plan(file)
 
 
@@ -98,69 +95,27 @@ class _Comparison:
         self.only = only
         self.now = now
         self.narrowed = narrowed
-        self.totals: Totals | None = None
         self.stock: Stock = narrowed.stock(connection) if narrowed else Here(connection)
         self.slots, self.retired = slots_of(canon, inputs)
-
-    # --- the desired rows ------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def spooled(self, batches: pa.RecordBatchReader, folder: Path) -> Iterator[None]:
-        """The source's rows in an Arrow file that is mapped into memory, and canonical ones as a view of them: they may
-        be looked at more than once, each time only as far as is asked for, and cost no heap."""
-        path, schema = folder / "rows.arrow", carried(batches.schema)
-        with _disk_takes(folder):
-            sink = pa.OSFile(str(path), "wb")
-        with sink:
-            with _disk_takes(folder):
-                # A stream, because in a file all batches must share one dictionary.
-                writer = pa.ipc.new_stream(sink, schema)
-            for batch in batches:
-                rows = batch if batch.schema == schema else batch.cast(schema)
-                with _disk_takes(folder):
-                    writer.write_batch(rows)
-            with _disk_takes(folder):
-                writer.close()
-        if self.narrowed:
-            self.totals = self.narrowed.finish()
-        extra = ["src._weight", "src._key"] if self.narrowed else []
-        with pa.memory_map(str(path)) as mapped:
-            self.db.register("source_rows", pa.ipc.open_stream(mapped).read_all())
-            self.db.execute(f"CREATE OR REPLACE TEMP VIEW desired AS {self.canon.select('source_rows', extra)}")
-            try:
-                yield
-            finally:
-                self._let_go("source_rows")
-
-    def _let_go(self, relation: str) -> None:
-        # A query that failed may still hold the relation, and why it failed is what has to be told. The connection
-        # lets go of everything in the end.
-        with contextlib.suppress(duckdb.Error):
-            self.db.unregister(relation)
-
-    # --- the plan --------------------------------------------------------------------------------------------
+        self.candidates = Candidates(connection, canon, limits, inputs, self.slots, self.retired, narrowed)
 
     def plan(self, file: Path) -> Plan:
-        """The whole comparison, top to bottom."""
+        """The comparison from the candidates on, top to bottom."""
         plan = Plan(self.sync, file, tuple(self.slots))
-        plan.rows, plan.not_finite, self.keyed = self._numbers(
-            f"SELECT {self._rows()}, coalesce(sum(_not_finite), 0), {self._rows(_KEYED)} FROM desired"
-        )
+        plan.rows, self.keyed = self._numbers(f"SELECT {self._rows()}, {self._rows(KEYED)} FROM desired")
         without_key = plan.rows - self.keyed
         self._refuse_other_keys()
-        relation = Relation(self.db, len(self.sync.match))
-        if relation.attach(self.inputs.base, self.inputs.plans, [*self.slots, *self.retired]):
-            plan.known = self._numbers("SELECT count(*) FROM state")[0]
-            if self.totals:
-                plan.rows, plan.not_finite = self.totals.rows, self.totals.not_finite
-                plan.known += self.totals.known - self._came_along()
-            self._candidates(exact=False)
-            if self._collided():
-                self._candidates(exact=True)
-        else:
-            self._everything()
         # A row that cannot go out is a candidate, so all of those with a key are there.
-        self.bad = without_key + self._numbers(f"SELECT {self._rows('_bad > 0')} FROM candidate")[0]
+        bad, not_finite = self._numbers(
+            f"SELECT {self._rows('_bad > 0')}, coalesce(sum(_not_finite), 0) FROM candidate"
+        )
+        self.bad = without_key + bad
+        plan.not_finite = self.candidates.not_finite + not_finite
+        if self.candidates.has_state:
+            plan.known = self._numbers("SELECT count(*) FROM state")[0]
+        if self.candidates.totals:
+            plan.rows, plan.not_finite = self.candidates.totals.rows, self.candidates.totals.not_finite
+            plan.known += self.candidates.totals.known - self._came_along()
         plan.invalid = self.bad + self._without_twice(plan.known)
         self._list_invalid(plan)
         self._find_taken()
@@ -199,60 +154,6 @@ class _Comparison:
     def _numbers(self, query: str) -> tuple[int, ...]:
         return tuple(int(number) for number in self.db.execute(query).fetchall()[0])
 
-    def _candidates(self, *, exact: bool) -> None:
-        """Step 1. A row whose hash is that of its state row is unchanged and goes no further."""
-        # The smaller side of a hash join is held in memory; the optimiser would sometimes hold the wide source.
-        self.db.execute("SET disabled_optimizers = 'build_side_probe_side,join_order'")
-        self.db.execute(f"CREATE OR REPLACE TEMP TABLE candidate AS {self.candidates(exact=exact)}")
-        self.db.execute("SET disabled_optimizers = ''")
-        self.db.execute(
-            "CREATE OR REPLACE TEMP TABLE old AS SELECT * FROM state WHERE _rid IN (SELECT _rid FROM candidate)"
-        )
-
-    def candidates(self, *, exact: bool) -> str:
-        """SQL of the rows that may differ, with the number of their state row. `exact` pairs by key beside its hash."""
-        wanted, stored, near = ["s.key", self._match("s.")], ["t.key", self._match("t.")], []
-        may_differ = ["s.rh IS DISTINCT FROM t.rh", "t.doubt", "s._bad > 0"]
-        for place, slot in enumerate(self.slots):
-            field, column = self._field(slot), f"t.{sql.name(slot.column)}"
-            if not field.compare:
-                continue
-            if field.min_change is None:
-                wanted.append(f"s.f{place}::{slot.sql_type}")
-                stored.append(column)
-            else:
-                # Compared by distance, so a column where every value trembles costs little.
-                near.append(f"{column} AS d{slot.number}")
-                may_differ.append(f"(s.f{place} IS NULL) <> (t.d{slot.number} IS NULL)")
-                may_differ.append(f"{distance(f's.f{place}', f't.d{slot.number}')} >= {field.min_change!r}")
-        kept = [
-            "hash(t.key) AS kh",
-            f"hash({', '.join(stored)}) AS rh",
-            "t._rid",
-            "(t._doubt | t._foreign) <> 0 AS doubt",
-            *near,
-            *(["t.key"] if exact else []),
-        ]
-        return (
-            "SELECT s.* EXCLUDE (kh, rh, _not_finite), t._rid, t.kh IS NOT NULL AS _known "
-            f"FROM (SELECT *, hash(s.key) AS kh, hash({', '.join(wanted)}) AS rh FROM desired s WHERE {_KEYED}) AS s "
-            f"FULL JOIN (SELECT {', '.join(kept)} FROM state t) AS t "
-            f"ON s.kh = t.kh{' AND s.key = t.key' if exact else ''} WHERE {' OR '.join(may_differ)}"
-        )
-
-    def _collided(self) -> bool:
-        """Whether two different keys share a hash, which would pair the wrong rows."""
-        query = "SELECT count(*) FROM candidate c JOIN old o ON o._rid = c._rid WHERE c.key <> o.key"
-        return self._numbers(query)[0] > 0
-
-    def _everything(self) -> None:
-        """Nothing was ever accepted, so every row is a candidate; they stream, and are never held."""
-        self.db.execute(
-            "CREATE OR REPLACE TEMP VIEW candidate AS "
-            f"SELECT *, NULL::BIGINT AS _rid, FALSE AS _known FROM desired s WHERE {_KEYED}"
-        )
-        self.db.execute("CREATE OR REPLACE TEMP TABLE old AS SELECT * FROM state")
-
     def _without_twice(self, known: int) -> int:
         """Step 2. Find keys and matches that are there twice; returns how many more rows that makes invalid.
 
@@ -266,14 +167,14 @@ class _Comparison:
             )
             is_once = self.keyed - new == known - gone and distinct == new
         else:
-            is_once = self._numbers(f"SELECT count(DISTINCT hash(key)) FROM desired WHERE {_KEYED}")[0] == self.keyed
+            is_once = self._numbers(f"SELECT count(DISTINCT hash(key)) FROM desired WHERE {KEYED}")[0] == self.keyed
         if not is_once:
             self.db.execute(
                 f"INSERT INTO twice SELECT key, 'duplicate_key', key, {self._rows()} AS n FROM desired "
-                f"WHERE {_KEYED} GROUP BY key HAVING n > 1"
+                f"WHERE {KEYED} GROUP BY key HAVING n > 1"
             )
         match = self._match("d.")
-        if self._match_is_own:
+        if match_is_own(self.canon, self.limits):
             total, distinct = self._numbers(
                 f"SELECT {self._rows()}, count(DISTINCT hash({match})) FROM desired d WHERE {self._usable}"
             )
@@ -294,20 +195,15 @@ class _Comparison:
         """SQL of whether a row can go out; where all can, none is judged once more."""
         return "_bad = 0" if self.bad else "TRUE"
 
-    @property
-    def _match_is_own(self) -> bool:
-        """Whether equal matches are possible without equal keys."""
-        return list(self.canon.match) != [self.canon.key] or not self.limits.caseless.isdisjoint(self.sync.match)
-
     def _find_taken(self) -> None:
         """Matches of rows that are gone which other rows have now, as when a person got another key: clearing or
         deleting the record would take from it what the other row sends."""
         self.db.execute("CREATE OR REPLACE TEMP TABLE taken(value VARCHAR)")
-        if self._match_is_own and self.sync.removed != "keep":
+        if match_is_own(self.canon, self.limits) and self.sync.removed != "keep":
             gone = "SELECT o.* FROM candidate c JOIN old o ON o._rid = c._rid WHERE c.key IS NULL"
             self.db.execute(
                 f"INSERT INTO taken SELECT DISTINCT {self._match('d.')} FROM desired d "
-                f"WHERE {_KEYED} AND {self._match('d.')} IN (SELECT {self._match('g.')} FROM ({gone}) g)"
+                f"WHERE {KEYED} AND {self._match('d.')} IN (SELECT {self._match('g.')} FROM ({gone}) g)"
             )
 
     def _wait_for_the_gone(self, plan: Plan, differences: Differences) -> None:
@@ -414,22 +310,16 @@ class _Comparison:
         """The versions that this read's rows have; None without a version column, or when there are too many."""
         if not self.sync.version:
             return None
-        if self.totals:
-            return self.totals.versions
+        if self.candidates.totals:
+            return self.candidates.totals.versions
         found = self.db.execute(
             f"SELECT DISTINCT _version FROM desired WHERE {self._usable} AND _version IS NOT NULL "
             f"ORDER BY 1 LIMIT {VERSIONS_MAX + 1}"
         ).fetchall()
         return tuple(row[0] for row in found) if len(found) <= VERSIONS_MAX else None
 
-    def _field(self, slot: Slot) -> Field:
-        return self.sync.field(slot.name)
-
     def _match(self, prefix: str) -> str:
         return match_of(self.sync, self.limits, prefix)
-
-
-_KEYED = "key IS NOT NULL AND key <> ''"
 
 
 def slots_of(canon: Canon, inputs: Inputs) -> tuple[list[Slot], list[Slot]]:

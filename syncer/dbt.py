@@ -81,7 +81,7 @@ def read_json(file: Path) -> Any:
     text = read_text(file, "dbt writes it into its target folder; run dbt, or correct the path.")
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError([Problem(shown_path(file), "It is not JSON. Let dbt write it again.")]) from None
 
 

@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -153,6 +154,8 @@ def read(file: Path, missing: str) -> Document:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError([_syntax_problem(file, text, str(error))]) from None
+    except ValueError:
+        raise UserError([_number_problem(file, text)]) from None
     except RecursionError:
         data = None
     if data is None or _is_deep(data):
@@ -262,6 +265,13 @@ def _syntax_problem(file: Path, text: str, message: str) -> Problem:
         sentence = "this is not TOML."
     where = f"At column {found['column']}" if found and found["column"] else "At the end of the file"
     return Problem(f"{shown_path(file)}:{number}", f"{where}, {sentence}")
+
+
+def _number_problem(file: Path, text: str) -> Problem:
+    """Python makes no number of thousands of digits, and tomllib does not say where it met one."""
+    found = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits()},}}", text)
+    number = text.count("\n", 0, found.start()) + 1 if found else 1
+    return Problem(f"{shown_path(file)}:{number}", "A number has more digits than can be read. Write a smaller one.")
 
 
 class _Scanner:

@@ -21,6 +21,7 @@ from syncer.account import Options, Prepared, Report, count_unsent, facts_of, lo
 from syncer.batches import batch_of, estimate
 from syncer.brakes import judge, judge_allowance
 from syncer.calculator import calculator, temporary_folder
+from syncer.candidates import HashesCollide
 from syncer.compare import compare, slots_of
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import not_logged
@@ -313,6 +314,24 @@ class Engine(Workshop):
         stages: Stages | None = None,
     ) -> Plan:
         """Read, map, compare: with all rows of the source, or those that the state chooses."""
+        try:
+            return self._compared(prepared, inputs, file, only, state, stages)
+        except HashesCollide:
+            # Of ten million keys two do so in one run of 400,000, and what has passed by cannot be looked at again.
+            return self._compared(prepared, inputs, file, only, state, stages, exact=True)
+
+    def _compared(
+        self,
+        prepared: Prepared,
+        inputs: Inputs,
+        file: Path,
+        only: Sequence[str],
+        state: State | None,
+        stages: Stages | None,
+        *,
+        exact: bool = False,
+    ) -> Plan:
+        """As `_plan`. Raises HashesCollide, unless it is `exact`."""
         canon, limits, stages = prepared.canon, prepared.limits, stages or Stages()
         with self.placed(prepared.sync), stages.stage("read"):
             if state is None:
@@ -326,7 +345,7 @@ class Engine(Workshop):
             with self.placed(prepared.sync), calculator(file.parent) as connection:
                 plan = compare(
                     connection, canon, limits, batches, read.inputs, file,
-                    only=only, now=self._clock(), narrowed=read.narrowed, stages=stages,
+                    only=only, now=self._clock(), narrowed=read.narrowed, stages=stages, exact=exact,
                 )  # fmt: skip
         finally:
             reading.close()

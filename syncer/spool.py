@@ -1,58 +1,93 @@
-"""Files without a name, for what is too large to be held: closed, or with their process, they are gone."""
+"""Rows that pass by once, and what of them may have to be looked at again: that much lies in an Arrow file meanwhile.
+
+A file and not the heap, for the rows of a table may be more than there is memory.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
-from syncer.errors import DestinationUnusable
+import pyarrow as pa
 
+from syncer.canonical import carried
+from syncer.errors import StateDamaged
 
-class FullDisk(DestinationUnusable):
-    """What is to be sent, or was answered, can be put down nowhere."""
-
-    cause = "state"
+ROW = "_row"
+"""The column that numbers the rows from 0, in the order in which they come."""
 
 
 class Spool:
-    """Makes such files in one folder, or in the system's own place; they are their owner's alone."""
+    """One reading's rows. `kept` are the columns that stay; ROW may be one of them."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path, schema: pa.Schema, kept: Sequence[str]) -> None:
         self._folder = folder
+        self._path = folder / "rows.arrow"
+        self._carried = carried(schema)
+        self.schema = self._carried.append(pa.field(ROW, pa.int64()))
+        """Of what passes: the source's columns, and the rows' numbers."""
+        self._kept = pa.schema([self.schema.field(name) for name in kept])
+        self.rows = 0
+        """How many have passed."""
 
-    def file(self, content: Iterable[bytes] = ()) -> BinaryIO:
-        """A new one that holds this, to be read from its start. Raises FullDisk."""
-        with self._told():
-            # The system takes it back whatever becomes of us, so no run has to clear up after another one.
-            file = cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder))  # noqa: SIM115 - closed by who asked
-        try:
-            for piece in content:
-                self.put(file, piece)
-            self.rewind(file)
-        except BaseException:
-            file.close()
-            raise
-        return file
-
-    def put(self, file: BinaryIO, piece: bytes) -> None:
-        """Write a piece at the end. Raises FullDisk."""
-        with self._told():
-            file.write(piece)
-
-    def rewind(self, file: BinaryIO) -> None:
-        """Let it be read from its start. Raises FullDisk, as what was written last may not have been on disk yet."""
-        with self._told():
-            file.seek(0)
+    def passing(self, batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        """The batches, each kept before it is passed on. Raises StateDamaged when the disk refuses, and whatever the
+        source raises."""
+        arrow: Any = pa  # Its stubs do not know `arange`.
+        with self._disk_takes():
+            sink = pa.OSFile(str(self._path), "wb")
+        with sink:
+            with self._disk_takes():
+                # A stream, because in a file all batches must share one dictionary.
+                writer = pa.ipc.new_stream(sink, self._kept)
+            for batch in batches:
+                rows = batch if batch.schema == self._carried else batch.cast(self._carried)
+                numbers = arrow.arange(self.rows, self.rows + rows.num_rows)
+                numbered = pa.RecordBatch.from_arrays([*rows.columns, numbers], schema=self.schema)
+                with self._disk_takes():
+                    writer.write_batch(numbered.select(self._kept.names))
+                self.rows += rows.num_rows
+                yield numbered
+            with self._disk_takes():
+                writer.close()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def again(self) -> Iterator[pa.Table]:
+        """What was kept of the rows, mapped into memory, so they cost no heap."""
+        with pa.memory_map(str(self._path)) as mapped:
+            yield pa.ipc.open_stream(mapped).read_all()
+
+    @contextlib.contextmanager
+    def _disk_takes(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            place = self._folder or tempfile.gettempdir()
-            raise FullDisk(
-                f"No temporary file can be written in {place} ({error.strerror}). Is the disk full?"
+        except (pa.ArrowException, OSError) as error:
+            # Only what the disk says is passed on: other texts may quote a value.
+            told = str(error).splitlines()[0] if isinstance(error, OSError) else type(error).__name__
+            raise StateDamaged(
+                f"The rows could not be written to {self._folder.parent} ({told}). Is the disk full? Nothing was sent."
             ) from None
+
+
+class Passage:
+    """Batches on their way through a query, which takes whatever exports an Arrow stream, once."""
+
+    def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+        self._schema = schema
+        self._batches = batches
+        self.error: BaseException | None = None
+        """What has ended the batches. The query only knows its text, and that may quote a value."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow PyCapsule interface: https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html"""
+        reader: Any = pa.RecordBatchReader.from_batches(self._schema, self._watched())
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def _watched(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches
+        except BaseException as error:
+            self.error = error
+            raise

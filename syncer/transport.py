@@ -35,7 +35,7 @@ from syncer import __version__
 from syncer.answer import TIMEOUTS_MAX, Answer, TooLarge, TooSlow
 from syncer.destination import Pace
 from syncer.errors import DestinationUnusable, Redirected, ServiceUnavailable, Stopping, SyncerError
-from syncer.spool import Spool
+from syncer.scratch import Scratch
 
 log = structlog.get_logger(__name__)
 
@@ -172,7 +172,7 @@ class Transport(HTTPAdapter):
         wait_max: float = 30.0,
         gates: Gates | None = None,
         watch: Watch | None = None,
-        spool: Spool | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=64)
         self._gate = gate
@@ -186,9 +186,9 @@ class Transport(HTTPAdapter):
             "wait_first": wait_first,
             "wait_max": wait_max,
             "watch": watch,
-            "spool": spool,
+            "scratch": scratch,
         }
-        self.spool = spool or Spool()
+        self.scratch = scratch or Scratch()
         """Where adapters put down what is too large to be held."""
         self._main: Transport = self
         """The one that counts requests, for a door beside it too."""
@@ -375,7 +375,7 @@ class Transport(HTTPAdapter):
             answer = Answer.of(response)
             # A body that is cut short has to show here, where it can be repeated.
             if stream and answer.status_code == requests.codes.ok:
-                answer.put_down(self.spool, self._timeout)
+                answer.put_down(self.scratch, self._timeout)
             else:
                 answer.read(self._timeout)
         except requests.exceptions.SSLError as error:

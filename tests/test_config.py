@@ -330,6 +330,15 @@ def test_dotted_names_without_end_are_no_crash(tmp_path: Path) -> None:
         load(file, destinations.adapter, destinations.kinds)
 
 
+def test_a_number_without_end_is_no_crash(tmp_path: Path) -> None:
+    """A number of more digits than Python reads is refused with its line."""
+    file = tmp_path / "config.toml"
+    file.write_text("[a]\nx = 1\ny = { z = -" + "9" * 5_000 + " }\n")
+
+    with pytest.raises(UserError, match=r"config\.toml:3: A number has more digits"):
+        files.read(file, "")
+
+
 def test_values_that_are_nested_too_deeply_are_no_crash(tmp_path: Path) -> None:
     """A file that would exhaust the parser is refused with a sentence."""
     file = tmp_path / "config.toml"

@@ -28,7 +28,7 @@ from destinations.salesforce_parts.soql import Identifier
 from syncer.change import Alike, Change, Job, Outcome, deferred, rejected
 from syncer.errors import DestinationUnusable, ServiceUnavailable
 from syncer.mapping import Sync
-from syncer.spool import Spool
+from syncer.scratch import Scratch
 from syncer.stretch import Stretch
 
 RECORDS_MAX = 50_000
@@ -48,11 +48,11 @@ UNHEARD = Outcome("", "deferred", "unanswered", "The results of the job say noth
 class Bulk:
     """The batches of one destination."""
 
-    def __init__(self, ingest: Ingest, headers: Mapping[str, str], spool: Spool) -> None:
+    def __init__(self, ingest: Ingest, headers: Mapping[str, str], scratch: Scratch) -> None:
         self._ingest = ingest
         self._client: Client = ingest.client
         self._headers = headers
-        self._spool = spool
+        self._scratch = scratch
 
     def write(self, matched: Matched, identifier: Identifier, ended: list[str]) -> Iterator[Outcome | Alike | Job]:
         """One outcome for each row, and a `Job` before each upload.
@@ -127,7 +127,7 @@ class Bulk:
         uploads = 0
         while pieces:
             piece = pieces.pop()
-            with self._spool.file(piece.content()) as file:
+            with self._scratch.file(piece.content()) as file:
                 job_id = self._created(piece.task)
                 yield Job(json.dumps({"jobs": [*ended, job_id]}))
                 uploads += 1

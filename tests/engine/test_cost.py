@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pytest
+
+from syncer import run
 from syncer.calculator import calculator
+from syncer.candidates import Candidates, HashesCollide
 from syncer.change import Change
-from syncer.compare import _Comparison, compare
+from syncer.compare import slots_of
 from syncer.state import Inputs, State
 from tests.engine.stage import Stage, field
 
@@ -35,12 +42,13 @@ def test_the_state_is_the_side_that_is_held(stage: Stage, tmp_path: Path) -> Non
     many(stage, 50)
     prepared, inputs = stage.prepare(), inputs_of(stage)
     with calculator(tmp_path) as connection:
-        comparison = _Comparison(connection, prepared.canon, prepared.limits, inputs, (), 0.0)
-        reading = stage.source.read(stage.sync, stage.sync.columns)
-        with comparison.spooled(reading.batches, tmp_path):
-            comparison.plan(tmp_path / "plan.parquet")
+        candidates = Candidates(connection, prepared.canon, prepared.limits, inputs, *slots_of(prepared.canon, inputs))
+        batches = stage.source.read(stage.sync, stage.sync.columns).batches
+        rows = batches.read_all()
+        with candidates.taken_in(rows.to_reader(), tmp_path, exact=False):
+            connection.register("arriving", rows)
             connection.execute("SET disabled_optimizers = 'build_side_probe_side,join_order'")
-            query = comparison.candidates(exact=False)
+            query = candidates.query(prepared.canon.select("arriving"), exact=False)
             plan = json.loads(connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1])
     joins = [node for node in nodes(plan[0]) if "HASH_JOIN" in node["name"]]
     probed, held = joins[0]["children"]
@@ -83,29 +91,34 @@ def test_unchanged_rows_are_no_python_objects(stage: Stage) -> None:
     assert peak < 8_000_000
 
 
-def test_keys_whose_hashes_collide_are_paired_by_key(stage: Stage, tmp_path: Path) -> None:
-    """When all keys have one hash the comparison is slow, and says the same."""
+def test_keys_whose_hashes_collide_are_paired_by_key(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all keys have one hash the source is read once more, and the comparison says the same."""
     stage.map(field("x"), field("y"))
     stage.put("user_id VARCHAR, x DOUBLE, y INTEGER", ("u_1", 1, 1), ("u_2", 2, 2), ("u_3", 3, 3))
     stage.run()
     stage.put("user_id VARCHAR, x DOUBLE, y INTEGER", ("u_2", 2, 2), ("u_3", 4, 3), ("u_4", 5, 5))
-    prepared = stage.prepare()
-    with calculator(tmp_path) as connection:
-        # A function of that name before DuckDB's own: one hash for every key, others for every row and its payload.
-        connection.execute(
-            "CREATE TEMP MACRO hash(a) AS 7::UBIGINT, (a, b, c, d) AS md5_number_lower(concat(a, c, d)), "
-            "(a, b, c, d, e, f, g) AS md5_number_lower(concat(a, b, c, d, f))"
-        )
-        plan = compare(
-            connection,
-            prepared.canon,
-            prepared.limits,
-            stage.source.read(stage.sync, stage.sync.columns).batches,
-            inputs_of(stage),
-            tmp_path / "plan.parquet",
-        )
+    collided = []
 
-    assert {"u_3": {"x": 4.0}, "u_4": {"x": 5.0, "y": 5}} == {one.key: dict(one.fields) for one in plan.changes()}
+    @contextlib.contextmanager
+    def colliding(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        with calculator(folder) as connection:
+            # A function of that name before DuckDB's own: one hash for every key, others for every row and its payload.
+            connection.execute(
+                "CREATE TEMP MACRO hash(a) AS 7::UBIGINT, (a, b, c) AS md5_number_lower(concat(a, b, c)), "
+                "(a, b, c, d, e, f, g) AS md5_number_lower(concat(a, b, c, d, f))"
+            )
+            try:
+                yield connection
+            except HashesCollide:
+                collided.append(folder)
+                raise
+
+    monkeypatch.setattr(run, "calculator", colliding)
+    with stage.engine.diff(stage.prepare()) as plan:
+        changes = {one.key: dict(one.fields) for one in plan.changes()}
+
+    assert 1 == len(collided)
+    assert {"u_3": {"x": 4.0}, "u_4": {"x": 5.0, "y": 5}} == changes
     assert (1, 1, 1) == (plan.new, plan.changed, plan.unchanged)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from syncer.config_file import BigQuerySource
+from syncer.errors import UserError
+from syncer.mapping import Brakes, Field, Sync
+from syncer.source import Reading
 from syncer.sources.bigquery import BigQuery, Patience
 from tests.standins.bigquery import BigQueryStandIn, Storage, Stored
 
@@ -68,3 +73,37 @@ def users(count: int) -> pa.Table:
 
 def reading_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("bigquery-")]
+
+
+def sync(source: str | None = "activation.users", **options: Any) -> Sync:
+    made: dict[str, Any] = {
+        "name": "salesforce.contacts",
+        "destination": "salesforce",
+        "source": source,
+        "key": "user_id",
+        "object": "Contact",
+        "match": {"Product_User_Id__c": "user_id"},
+        "fields": (Field(name="Score__c", column="score"),),
+        "brakes": Brakes(),
+        "file": Path("mappings/salesforce.toml"),
+    }
+    return Sync(**(made | options))
+
+
+def query(text: str, **options: Any) -> Sync:
+    return sync(None, query=text, **options)
+
+
+def taken(reading: Reading) -> pa.Table:
+    """All rows of a reading, sorted by the first column."""
+    try:
+        table = reading.batches.read_all()
+    finally:
+        reading.close()
+    return table.sort_by(table.schema.names[0])
+
+
+def refused(source: BigQuery, one: Sync, columns: tuple[str, ...] = ("user_id",)) -> str:
+    with pytest.raises(UserError) as caught:
+        taken(source.read(one, columns))
+    return str(caught.value)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from syncer.errors import DestinationUnusable, cause_of
-from syncer.spool import FullDisk, Spool
+from syncer.scratch import FullDisk, Scratch
 
 
 def test_a_file_has_no_name_and_is_its_owners_alone(tmp_path: Path) -> None:
     """What was written is read from its start, nobody else may read it, and nothing of it is left in the folder."""
-    with Spool(tmp_path).file([b"one, ", b"two"]) as file:
+    with Scratch(tmp_path).file([b"one, ", b"two"]) as file:
         rights = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
 
         assert ([], 0, b"one, two") == (list(tmp_path.iterdir()), rights & 0o077, file.read())
@@ -25,9 +25,9 @@ def test_a_disk_that_takes_no_more_is_told_in_a_sentence(tmp_path: Path) -> None
     sake."""
     gone = tmp_path / "gone"
     with pytest.raises(FullDisk) as missing:
-        Spool(gone).file()
+        Scratch(gone).file()
     with pytest.raises(FullDisk) as full, Path("/dev/full").open("wb", buffering=0) as file:
-        Spool(tmp_path).put(file, b"x")
+        Scratch(tmp_path).put(file, b"x")
 
     assert isinstance(full.value, DestinationUnusable)
     assert "state" == cause_of(full.value)

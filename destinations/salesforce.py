@@ -22,23 +22,24 @@ import re
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from destinations.salesforce_parts import bulk, bulk_query, checking
 from destinations.salesforce_parts.bulk import Bulk
 from destinations.salesforce_parts.bulk_query import WholeObject
 from destinations.salesforce_parts.client import Client
-from destinations.salesforce_parts.collections import RECORDS_MAX, Row, create, update, upsert, write
+from destinations.salesforce_parts.collections import RECORDS_MAX, create, update, upsert, write
 from destinations.salesforce_parts.comparing import is_same
 from destinations.salesforce_parts.csv_rows import ID_BYTES, header_bytes, line_bytes
 from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
-from destinations.salesforce_parts.ingest import REQUESTS_MIN, Ingest, Task
+from destinations.salesforce_parts.finding import Whole
+from destinations.salesforce_parts.ingest import REQUESTS_MIN, Ingest, Operation, Task
 from destinations.salesforce_parts.login import certificate_end
 from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
 from destinations.salesforce_parts.reading import LAST_WRITE, read_records
 from destinations.salesforce_parts.settings import SalesforceSettings
-from destinations.salesforce_parts.soql import ID, LEAD, Identifier, lookups
+from destinations.salesforce_parts.soql import ID, LEAD, VALUES_MAX, Identifier, lookups
 from syncer.change import Alike, Change, Held, Job, Outcome, Value, Wanted
 from syncer.destination import Allowance, Destination, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
@@ -139,7 +140,7 @@ class Salesforce(Destination):
         A job is of one object, so people who may be either of two always go with Collections.
         """
         limits = self.limits(sync)
-        most = bulk.RECORDS_MAX if self._is_sought(sync) else bulk.STRETCH_MAX
+        most = bulk.RECORDS_MAX if self._is_held(sync) else bulk.STRETCH_MAX
         jobs, calls = -(-planned // most), -(-planned // limits.records)
         if planned < self.settings.bulk_from or calls <= jobs * REQUESTS_MIN or len(sync.objects) > 1:
             return replace(limits, way="Collections")
@@ -181,9 +182,13 @@ class Salesforce(Destination):
         name = _match_name(sync)
         identifiers = {one: _identifier(self._described.get(one), name) for one in sync.objects}
         if len(sync.objects) > 1:
-            sought = list(changes)
+            sought: Sequence[Change] = list(changes)
             texts = [change.match[name] for change in changes]
             queries = [len(person_lookups(identifiers, texts, self._parents(sync)))]
+        elif isinstance(changes, Stretch) and self._is_sought(sync):
+            # By one query for all; which of them are new is judged by the first ones.
+            queries = [-(-len(changes) // VALUES_MAX)]
+            changes = sought = changes[: bulk.RECORDS_MAX]
         else:
             sought = self._sought(sync, changes)
             texts = [change.match[name] for change in sought]
@@ -206,20 +211,34 @@ class Salesforce(Destination):
             yield from self._write(sync, self._matched(sync, list(changes)))
             return
         identifier, ended = self._identifier(sync), list[str]()
-        if isinstance(changes, Stretch) and not self._is_sought(sync):
-            changes = yield from self._push_stretch(sync, identifier, changes, ended)
-        for start in range(0, len(changes), bulk.RECORDS_MAX):
-            matched = self._matched(sync, changes[start : start + bulk.RECORDS_MAX])
+        left: Sequence[int] = range(len(changes))
+        whole: Whole | None = self._whole.find
+        if isinstance(changes, Stretch) and not self._is_held(sync):
+            left = yield from self._push_stretch(sync, identifier, changes, ended)
+            # Where all were looked up in vain, the same query would be made in vain again.
+            whole = None if self._is_sought(sync) else whole
+        for start in range(0, len(left), bulk.RECORDS_MAX):
+            places = left[start : start + bulk.RECORDS_MAX]
+            some = changes.at(places) if isinstance(changes, Stretch) else (changes[place] for place in places)
+            matched = self._matched(sync, list(some), whole)
             yield from matched.outcomes
             yield from self._bulk.write(matched, identifier, ended)
 
     def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome | Alike]:
         """Read what the jobs of a batch did, once they have ended; a job that never began is aborted."""
+        identifier = self._identifier(sync)
 
-        def updates() -> Sequence[Row]:
-            return self._matched(sync, self._sought(sync, changes)).updates
+        def updates() -> Any:
+            if isinstance(changes, Stretch) and self._is_sought(sync) and not self._is_held(sync):
+                from destinations.salesforce_parts.seeking import sought  # As above.
+                from destinations.salesforce_parts.stretches import Keyed
 
-        yield from self._bulk.resume(sync, job, changes, self._identifier(sync), updates)
+                found = sought(self._whole, Keyed.of(sync, identifier, changes), self._parents(sync))
+                if found is not None:
+                    return found.by_id()
+            return self._matched(sync, self._sought(sync, changes), self._whole.find).updates
+
+        yield from self._bulk.resume(sync, job, changes, identifier, updates)
 
     def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
         """By query, hundreds at a time; of a person the Contact first, and the one that a converted lead became."""
@@ -260,15 +279,33 @@ class Salesforce(Destination):
 
     def _push_stretch(
         self, sync: Sync, identifier: Identifier, changes: Stretch, ended: list[str]
-    ) -> Generator[Outcome | Alike | Job, None, list[Change]]:
-        """Write what needs no look-up with one job; gives the changes that do need one."""
-        from destinations.salesforce_parts.stretches import Keyed, loaded  # As above.
+    ) -> Generator[Outcome | Alike | Job, None, Sequence[int]]:
+        """Write what can be written by columns, with a job for each way; gives the places of the others, which have to
+        be held."""
+        from destinations.salesforce_parts import seeking  # As above.
+        from destinations.salesforce_parts.stretches import Keyed, loaded
 
-        task = Task("update" if identifier.name == ID else "upsert", sync.object, identifier.name)
-        ready = loaded(task, Keyed.of(sync, identifier, changes))
+        keyed = Keyed.of(sync, identifier, changes)
+        is_sought = self._is_sought(sync)
+        way: Operation = "update" if is_sought or identifier.name == ID else "upsert"
+        ready = loaded(Task(way, sync.object, identifier.name), keyed)
+        if not is_sought:
+            yield from ready.refused
+            yield from self._bulk.run(ready.load, ended)
+            return ready.sought
+        found = seeking.sought(self._whole, keyed, self._parents(sync))
+        if found is None:
+            return range(len(changes))
         yield from ready.refused
-        yield from self._bulk.run(ready.load, ended)
-        return list(changes.at(ready.sought))
+        yield from seeking.settled(found, ready.load.chosen)
+        for load in seeking.loads(found, ready.load.chosen):
+            yield from self._bulk.run(load, ended)
+        return ()
+
+    def _is_held(self, sync: Sync) -> bool:
+        """Whether its rows are objects also in the largest batch: leads that may be made are looked up twice, and a
+        person is looked up at two objects."""
+        return len(sync.objects) > 1 or (sync.object == LEAD and sync.missing == "create" and self._is_sought(sync))
 
     def _is_sought(self, sync: Sync) -> bool:
         """Whether every record has to be looked up before it is written."""
@@ -288,8 +325,8 @@ class Salesforce(Destination):
         is_key = self._is_key(sync.object, _match_name(sync))
         return [change for change in changes if not is_upserted(sync, change, is_key=is_key)]
 
-    def _matched(self, sync: Sync, changes: Sequence[Change]) -> Matched:
-        """The rows of a sync of one object."""
+    def _matched(self, sync: Sync, changes: Sequence[Change], whole: Whole | None = None) -> Matched:
+        """The rows of a sync of one object; `whole` is as `look_up` has it."""
         if ID in sync.match:
             return match_by_id(sync, changes)
         return match_by_field(
@@ -299,7 +336,7 @@ class Salesforce(Destination):
             is_key=self._is_key(sync.object, _match_name(sync)),
             changes=changes,
             parents=self._parents(sync),
-            whole=self._whole.find if self._is_bulk(changes) else None,
+            whole=whole,
         )
 
     def _push_people(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:

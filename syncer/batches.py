@@ -309,7 +309,9 @@ def estimate(plan: Plan, destination: Destination, records_max: int | None = Non
     requests = sum(destination.requests(plan.sync, batch.changes) for batch in made)
     if looked_at < most:
         if len(made) == 1 and looked_at < limits.records:
-            requests *= _batches(plan, most, destination, limits)
+            count = _batches(plan, most, destination, limits)
+            whole = Range(plan, 0, -(-most // count), leaving(plan))
+            requests = count * destination.requests(plan.sync, whole)
         else:
             requests = -(-requests * most // looked_at)
     return Cost(requests, limits.way if most else "")

@@ -32,9 +32,9 @@ from syncer.scratch import Scratch
 from syncer.stretch import Stretch
 
 RECORDS_MAX = 50_000
-"""Of a batch whose records are looked up: few enough to be held, many enough that a job is worth its requests."""
+"""Of a batch whose rows are held: few enough for that, many enough that a job is worth its requests."""
 STRETCH_MAX = 2_000_000
-"""Of one whose records are found by their match: with a byte for each of them and its folded key, some 60 MiB."""
+"""Of one whose rows are not: folded keys, a byte for each, and the Ids where they were looked up, are in memory."""
 UPLOAD_BYTES_MAX = 100_000_000
 WAY = "Bulk API 2.0"
 UPLOADS_MAX = 3
@@ -127,7 +127,7 @@ class Bulk:
         uploads = 0
         while pieces:
             piece = pieces.pop()
-            with self._scratch.file(piece.content()) as file:
+            with self._scratch.file(piece.content(self._scratch)) as file:
                 job_id = self._created(piece.task)
                 yield Job(json.dumps({"jobs": [*ended, job_id]}))
                 uploads += 1

@@ -5,7 +5,10 @@ What `csv_rows` writes of one change after the other, this writes of thousands a
 
 from __future__ import annotations
 
+import mmap
+from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -18,6 +21,7 @@ from syncer.stretch import Columnar, Piece, Stretch
 
 compute: Any = functions
 """As `Columnar`: the stubs are too narrow."""
+SORTED_AT_ONCE = 4_096
 READ_BYTES = 1024**2
 """Of a file of results, at once."""
 ROWS_AT_ONCE = SEGMENT_KEYS = 200_000
@@ -114,10 +118,39 @@ def chosen(made: Columnar, is_chosen: bytes) -> Columnar:
     return made.filter(flags.cast(pa.bool_()))
 
 
+def filled(texts: Columnar) -> Columnar:
+    """The texts, empty where there is none."""
+    return compute.fill_null(texts, "")
+
+
+def lengths(made: Columnar) -> list[int]:
+    """Bytes of each line, without its end."""
+    return list(compute.binary_length(made).to_pylist())
+
+
+def sorted_by(values: Columnar, file: BinaryIO, sizes: array[int]) -> Iterator[bytes]:
+    """Lines that stand in a file, in the order of these values; equal ones keep theirs. `sizes` are 0, and then the
+    bytes of each line without its end. The file is mapped, so little of it is in memory at once."""
+    file.flush()
+    if len(sizes) == 1:
+        return
+    mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    # Each line with its end.
+    ends = array("i", accumulate(size + (place > 0) for place, size in enumerate(sizes)))
+    whole: Any = pa.Array.from_buffers(pa.string(), len(values), [None, pa.py_buffer(ends), mapped])
+    order = compute.sort_indices(values)
+    for start in range(0, len(order), SORTED_AT_ONCE):
+        yield _joined(whole.take(order.slice(start, SORTED_AT_ONCE)), "")
+
+
 def content(made: Columnar) -> bytes:
     """Lines as they stand in a file."""
+    return _joined(made, "\n") + b"\n" if len(made) else b""
+
+
+def _joined(made: Columnar, between: str) -> bytes:
     whole = pa.ListArray.from_arrays(pa.array([0, len(made)], pa.int32()), made)
-    return bytes(compute.binary_join(whole, "\n")[0].as_buffer()) + b"\n" if len(made) else b""
+    return bytes(compute.binary_join(whole, between)[0].as_buffer())
 
 
 def table(file: BinaryIO, names: Sequence[str]) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from destinations.salesforce_parts.ingest import ERROR, NEEDED, Kind, Task
 from destinations.salesforce_parts.soql import Identifier, id_key
 from syncer.change import Alike, Change, Outcome
 from syncer.mapping import Sync
+from syncer.scratch import Scratch
 
 Fold: TypeAlias = Callable[[str], str]
 """Makes one text of two that are the same key to the service."""
@@ -70,7 +71,7 @@ class Load(ABC):
         """How many rows."""
 
     @abstractmethod
-    def content(self) -> Iterator[bytes]:
+    def content(self, scratch: Scratch) -> Iterator[bytes]:
         """The file, in pieces. Its columns are the key, and then every other one that occurs."""
 
     @abstractmethod
@@ -125,7 +126,7 @@ class HeldLoad(Load):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def content(self) -> Iterator[bytes]:
+    def content(self, scratch: Scratch) -> Iterator[bytes]:
         """As every `Load`."""
         yield encoded(self.task.key, self.rows)
 

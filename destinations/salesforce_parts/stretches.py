@@ -6,7 +6,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -20,36 +20,53 @@ from destinations.salesforce_parts.matching import claimed_twice
 from destinations.salesforce_parts.soql import ID, Identifier
 from syncer.change import Alike, Change, Outcome, rejected
 from syncer.mapping import Sync
-from syncer.stretch import Stretch
+from syncer.scratch import Scratch
+from syncer.stretch import Columnar, Piece, Stretch
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Changes whose records are found by their match alone, without a look-up."""
+    """Changes, and what the record of each is found by: its match, or an Id that was looked up."""
 
     sync: Sync
     identifier: Identifier
     changes: Stretch
     keys: Any
-    """The folded match of each, as Arrow's chunked array."""
+    """What tells the record of each, folded, as Arrow's chunked array; empty where there is none."""
+    ids: Columnar | None = None
+    """The Ids that were looked up."""
+    parents: Columnar | None = None
+    """The accounts of these records, which the service locks with them."""
 
     @classmethod
     def of(cls, sync: Sync, identifier: Identifier, changes: Stretch) -> Keyed:
-        """These changes."""
+        """These changes by their match."""
         folded = [lines.folded(identifier, piece.match[identifier.name]) for piece in changes.pieces()]
         return cls(sync, identifier, changes, pa.chunked_array(folded, pa.string()))
+
+    def by_id(self, ids: Columnar, parents: Columnar | None) -> Keyed:
+        """The same by Ids that were looked up."""
+        keys = pa.chunked_array([lines.folded(Identifier(ID), ids)])
+        return replace(self, identifier=Identifier(ID), keys=keys, ids=ids, parents=parents)
+
+    def cells(self, piece: Piece, first: int) -> Columnar:
+        """What stands in the key column of a piece's changes, the first of which has this place."""
+        return lines.cells(self.identifier, piece) if self.ids is None else self.ids.slice(first, len(piece))
 
     def rows(self, places: list[int]) -> Iterator[tuple[int, Row]]:
         """(place, row) of these changes; the places ascend."""
         for place, change in zip(places, self.changes.at(places), strict=True):
-            yield place, self._row(change)
+            yield place, self._row(change, place)
 
-    def _row(self, change: Change) -> Row:
+    def _row(self, change: Change, place: int) -> Row:
+        name, fields = self.sync.object, change.fields
+        if self.ids is not None:
+            parent = "" if self.parents is None else self.parents[place].as_py()
+            return Row(change, name, fields, record_id=self.ids[place].as_py(), was_looked_up=True, parent=parent)
         text = change.match[self.identifier.name]
         if self.identifier.name == ID:
-            return Row(change, self.sync.object, change.fields, record_id=text)
-        found_by = {self.identifier.name: self.identifier.value(text)}
-        return Row(change, self.sync.object, change.fields, found_by)
+            return Row(change, name, fields, record_id=text)
+        return Row(change, name, fields, {self.identifier.name: self.identifier.value(text)})
 
 
 @dataclass(slots=True)
@@ -103,23 +120,44 @@ class StretchLoad(Load):
     def __len__(self) -> int:
         return self.chosen.count(1, self.lo, self.hi)
 
-    def content(self) -> Iterator[bytes]:
-        """As every `Load`. The columns are those of all the plan, as nobody knows yet which occur."""
+    def content(self, scratch: Scratch) -> Iterator[bytes]:
+        """As every `Load`. The columns are those of all the plan, as nobody knows yet which occur.
+
+        The children of one account stand side by side: each locks it, and apart they would lock each other out.
+        """
+        names = next(self.keyed.changes.pieces()).fields
+        yield f"{header(self.task.key, names)}\n".encode()
+        if self.keyed.parents is None:
+            yield from map(lines.content, self._lines())
+            return
+        lengths = array("i", [0])
+
+        def noted() -> Iterator[bytes]:
+            for made in self._lines():
+                lengths.extend(lines.lengths(made))
+                yield lines.content(made)
+
+        parents = lines.chosen(self.keyed.parents, self._bytes())
+        with scratch.file(noted()) as file:
+            yield from lines.sorted_by(parents, file, lengths)
+
+    def _lines(self) -> Iterator[Columnar]:
         first = 0
         for piece in self.keyed.changes.pieces():
-            if not first:
-                yield f"{header(self.task.key, piece.fields)}\n".encode()
             begin, end = max(self.lo - first, 0), min(self.hi - first, len(piece))
             if begin < end:
-                made = lines.lines(lines.cells(self.keyed.identifier, piece), piece).slice(begin, end - begin)
-                yield lines.content(lines.chosen(made, self.chosen[first + begin : first + end]))
+                made = lines.lines(self.keyed.cells(piece, first), piece).slice(begin, end - begin)
+                yield lines.chosen(made, self.chosen[first + begin : first + end])
             first += len(piece)
+
+    def _bytes(self) -> bytes:
+        flags = bytearray(len(self.chosen))
+        flags[self.lo : self.hi] = self.chosen[self.lo : self.hi]
+        return bytes(flags)
 
     def awaited(self) -> Awaited:
         """As every `Load`."""
-        waiting = bytearray(len(self.chosen))
-        waiting[self.lo : self.hi] = self.chosen[self.lo : self.hi]
-        return StretchAwaited(self.keyed, waiting)
+        return StretchAwaited(self.keyed, bytearray(self._bytes()))
 
     def halves(self) -> list[Load]:
         """As every `Load`."""
@@ -194,8 +232,11 @@ class StretchTold(Told):
         self._note()
         return StretchAwaited(self.keyed, self.waiting)
 
-    def by_id(self, rows: Sequence[Row]) -> Awaited:
-        """As every `Told`."""
+    def by_id(self, rows: Sequence[Row] | Keyed) -> Awaited:
+        """As every `Told`; also of a stretch that was looked up by columns."""
+        if isinstance(rows, Keyed):
+            self._note()
+            return StretchAwaited(rows, self.waiting)
         left = (row for row in rows if row.change.key not in self._keys)
         return HeldAwaited(ID, fold_id, {fold_id(row.record_id): row for row in left})
 

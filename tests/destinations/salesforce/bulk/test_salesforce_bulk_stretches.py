@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from destinations.salesforce_parts import lines
+from destinations.salesforce_parts import bulk_query, lines
 from destinations.salesforce_parts.collections import Row
 from destinations.salesforce_parts.csv_rows import UnreadableFile, encoded, header_bytes
 from destinations.salesforce_parts.ingest import Task
@@ -19,8 +19,19 @@ from destinations.salesforce_parts.stretches import Keyed, loaded
 from destinations.standins.salesforce import SalesforceStandIn
 from syncer.change import Change, Outcome, Value
 from syncer.mapping import Field
-from tests.destinations.salesforce.bulk.rig import BOTH, CREATING, Pushed, Stretched, uploads
-from tests.destinations.salesforce.rig import BY_USER_ID, Open, a_change, a_sync, for_user
+from syncer.scratch import Scratch
+from tests.destinations.salesforce.bulk.rig import (
+    BOTH,
+    CREATING,
+    Pushed,
+    Stretched,
+    accepted,
+    is_step,
+    people,
+    steps,
+    uploads,
+)
+from tests.destinations.salesforce.rig import BY_EMAIL, BY_USER_ID, Open, a_change, a_sync, for_user, sent
 from tests.destinations.stretches import stretch
 
 MOMENT = datetime.datetime(2026, 2, 28, 23, 59, 58, 500_000, tzinfo=datetime.UTC)
@@ -76,7 +87,7 @@ def test_a_file_by_columns_is_the_file_row_by_row() -> None:
     )
     with stretch(SYNC, changes) as large:
         load = loaded(Task("upsert", "Contact", IDENTIFIER.name), Keyed.of(SYNC, IDENTIFIER, large)).load
-        content = b"".join(load.content())
+        content = b"".join(load.content(Scratch()))
         texts = [text for piece in large.pieces() for text in lines.texts(IDENTIFIER, piece, 0).to_pylist()]
 
     assert encoded(IDENTIFIER.name, [row(change) for change in changes]).decode() == content.decode()
@@ -181,3 +192,107 @@ def test_what_every_one_is_told_alike_is_told_at_once(standin: SalesforceStandIn
     assert [] == [one for one in (*yielded, *resumed) if isinstance(one, Outcome)]
     assert 2 == len(yielded)
     assert 1 == len(resumed)
+
+
+# Look-ups
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query job is worth it for any number of look-ups."""
+    monkeypatch.setattr(bulk_query, "QUERIES_WORTH", 0)
+    monkeypatch.setattr(bulk_query, "LOOKS", -2)
+    monkeypatch.setattr(bulk_query, "PAGE_ROWS", 3)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("missing", ["skip", "create"])
+def test_records_of_a_stretch_are_looked_up_by_one_query(
+    standin: SalesforceStandIn, open_destination: Open, missing: str
+) -> None:
+    """Of a large batch each change finds its record, none of two that could be meant is guessed at, and what is not
+    there is made only where that is wanted, and never for a row that is gone."""
+    for number in range(8):
+        standin.put("Contact", LastName=f"Old {number}", Email=f"P{number}@Example.com")
+    standin.put("Contact", LastName="Twin", Email="p3@example.com")
+    standin.put("Contact", LastName="Stranger", Email="stranger@example.com")
+    changes = [
+        *people(5),
+        a_change("gone", {"Email": "gone@example.com"}, "removed", Title=None),
+        a_change("went", {"Email": "p6@example.com"}, "removed", LastName="Went"),
+        a_change("new", {"Email": "new@example.com"}, "new", LastName="New"),
+        a_change("one", {"Email": "two@example.com"}, "new", LastName="One"),
+        a_change("two", {"Email": "TWO@example.com"}, "new", LastName="Two"),
+        a_change("odd", {"Email": "p7@example.com"}, "new", LastName="#N/A"),
+    ]
+    found = Pushed(open_destination(kind=Stretched).push(a_sync(match=BY_EMAIL, fields=BOTH, missing=missing), changes))
+    names = sorted(one["LastName"] for one in standin.records("Contact"))
+
+    assert {
+        **{f"u_{number}": "accepted" for number in range(5)},
+        "u_3": "rejected ambiguous",
+        "gone": "accepted",
+        "went": "accepted",
+        "new": "accepted" if missing == "create" else "rejected missing",
+        "one": "rejected ambiguous",
+        "two": "rejected ambiguous",
+        "odd": "rejected reserved_text",
+    } == found.results
+    assert [] == sent(standin, "GET", "/query?")
+    made = ["New"] if missing == "create" else []
+    old = ["Old 3", "Old 5", "Old 7", "P 0", "P 1", "P 2", "P 4", "Stranger", "Twin", "Went"]
+    assert sorted(old + made) == names
+    assert ["create update", *(["create insert"] if made else [])] == [one for one in steps(standin) if "create" in one]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_children_of_an_account_stand_side_by_side(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """The lines of a large file are in the order of the accounts, and of a locked row its account is told."""
+    accounts = [standin.put("Account", Name=f"A {number}") for number in range(3)]
+    for number in range(12):
+        standin.put("Contact", LastName="N", Email=f"p{number}@example.com", AccountId=accounts[number % 3])
+    first = standin.records("Contact")[0]["Id"]
+    standin.org.locked[first] = 1
+    found = Pushed(open_destination(kind=Stretched).push(a_sync(match=BY_EMAIL, fields=BOTH), people(12)))
+    accounts_of = {one["Id"]: one["AccountId"] for one in standin.records("Contact")}
+    (file,) = uploads(standin)
+    order = [accounts_of[line.partition(",")[0]] for line in file.splitlines()[1:]]
+    locked = [(one.key, one.code, one.again) for one in found.outcomes if one.result != "accepted"]
+
+    assert sorted([*accounts] * 4) == order
+    assert [("u_0", "UNABLE_TO_LOCK_ROW", accounts_of[first])] == locked
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("step", ["upload", "look"])
+def test_a_stretch_that_was_looked_up_is_taken_up_again(
+    standin: SalesforceStandIn, open_destination: Open, step: str
+) -> None:
+    """What another process began is found by the Ids, which are looked up once more, and nothing is sent twice."""
+    for number in range(6):
+        standin.put("Contact", LastName="Old", Email=f"p{number}@example.com")
+    sync, changes = a_sync(match=BY_EMAIL, fields=BOTH, missing="create"), people(9)
+    standin.trouble("close", when=is_step(step), times=None)
+    first = Pushed(open_destination(kind=Stretched, attempts=1).push(sync, changes))
+    standin.troubles.clear()
+    again = Pushed(open_destination(kind=Stretched).resume(sync, first.jobs[-1], changes))
+    there = {f"u_{number}": "accepted" for number in range(6)} if step == "look" else {}
+    rest = [change for change in changes if change.key not in there]
+
+    assert there == {key: result for key, result in again.results.items() if result == "accepted"}
+    assert there == accepted([change for change in changes if change.key in there])
+    assert accepted(rest) == Pushed(open_destination(kind=Stretched).push(sync, rest)).results
+    assert sorted(f"P {number}" for number in range(9)) == sorted(one["LastName"] for one in standin.records("Contact"))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_pages_that_are_not_whole_are_not_believed(standin: SalesforceStandIn, open_destination: Open) -> None:
+    """A record that a page lacks is not taken for one that does not exist: the values are asked for then."""
+    for number in range(5):
+        standin.put("Contact", LastName="Old", Email=f"p{number}@example.com")
+    standin.bulk_query.results_cut = 1
+    changes = people(5)
+    found = Pushed(open_destination(kind=Stretched).push(a_sync(match=BY_EMAIL, **CREATING), changes))
+
+    assert accepted(changes) == found.results
+    assert 5 == len(standin.records("Contact"))

@@ -67,7 +67,7 @@ class Range(Stretch):
     lo: int
     hi: int
     leaving: tuple[Slot, ...]
-    """The fields that leave in any of the plan's changes that may be sent."""
+    """The fields that leave in any of the changes that are sent with these."""
     columns: tuple[pa.RecordBatch, ...] = ()
     made: tuple[Columnar, ...] = ()
 
@@ -181,7 +181,7 @@ AnyBatch: TypeAlias = Batch | Range
 def batch_of(plan: Plan, lo: int, hi: int) -> AnyBatch:
     """The batch of the plan's rows lo to hi."""
     if hi - lo > HELD_MAX:
-        return Range(plan, lo, hi, leaving(plan))
+        return Range(plan, lo, hi, leaving(plan, lo, hi))
     batch = Batch(lo)
     for payload, change in plan.rows_of(lo, hi):
         batch.payloads.append(payload)
@@ -189,9 +189,9 @@ def batch_of(plan: Plan, lo: int, hi: int) -> AnyBatch:
     return batch
 
 
-def leaving(plan: Plan) -> tuple[Slot, ...]:
-    """The fields that leave in any of the changes that may be sent."""
-    read = plan.read(0, plan.sendable, PIECE_ROWS, ["_mask"])
+def leaving(plan: Plan, lo: int, hi: int) -> tuple[Slot, ...]:
+    """The fields that leave in any of the plan's rows lo to hi."""
+    read = plan.read(lo, hi, PIECE_ROWS, ["_mask"])
     masks = {mask for _, rows in read for mask in rows.column(0).unique().to_pylist()}
     every = functools.reduce(operator.or_, masks, 0)
     return tuple(slot for slot in plan.slots if slot.bit & every)
@@ -199,7 +199,7 @@ def leaving(plan: Plan) -> tuple[Slot, ...]:
 
 def cut(plan: Plan, hi: int, destination: Destination, limits: Limits) -> Iterator[AnyBatch]:
     """The first `hi` rows of a plan as batches: of objects, unless they may be too many or are made by columns."""
-    whole = Range(plan, 0, hi, leaving(plan))
+    whole = Range(plan, 0, hi, leaving(plan, 0, hi))
     if limits.records > HELD_MAX:
         for lo, end in _ranges(_weights(destination, whole, limits), limits):
             yield replace(whole, lo=lo, hi=end)
@@ -310,7 +310,7 @@ def estimate(plan: Plan, destination: Destination, records_max: int | None = Non
     if looked_at < most:
         if len(made) == 1 and looked_at < limits.records:
             count = _batches(plan, most, destination, limits)
-            whole = Range(plan, 0, -(-most // count), leaving(plan))
+            whole = Range(plan, 0, -(-most // count), leaving(plan, 0, most))
             requests = count * destination.requests(plan.sync, whole)
         else:
             requests = -(-requests * most // looked_at)
@@ -322,7 +322,7 @@ def _batches(plan: Plan, most: int, destination: Destination, limits: Limits) ->
     count = -(-most // limits.records)
     if limits.utf8_bytes is None:
         return count
-    whole, piece = Range(plan, 0, most, leaving(plan)), SAMPLED // SAMPLES
+    whole, piece = Range(plan, 0, most, leaving(plan, 0, most)), SAMPLED // SAMPLES
     starts = [most * number // SAMPLES for number in range(SAMPLES)]
     parts = [replace(whole, lo=lo, hi=lo + piece) for lo in starts]
     weight = sum(sum(_weights(destination, part, limits)) for part in parts)

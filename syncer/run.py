@@ -25,7 +25,7 @@ from syncer.candidates import HashesCollide
 from syncer.compare import compare, slots_of
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import not_logged
-from syncer.delivery import Delivered, Delivery
+from syncer.delivery import Delivery
 from syncer.destination import Destination
 from syncer.errors import (
     NotDue,
@@ -47,6 +47,7 @@ from syncer.source import asked_by
 from syncer.spans import seconds_of
 from syncer.stages import Stages
 from syncer.state import Inputs, State, look_again
+from syncer.tally import Delivered
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 from syncer.workshop import Workshop
 

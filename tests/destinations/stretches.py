@@ -41,7 +41,7 @@ def stretch(sync: Sync, changes: Sequence[Change], destination: Destination | No
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), file.name)
         plan = Plan(sync, Path(file.name), slots, total=len(changes), sendable=len(changes))
-        whole = Range(plan, 0, len(changes), leaving(plan))
+        whole = Range(plan, 0, len(changes), leaving(plan, 0, len(changes)))
         if destination is not None:
             rows = tuple(rows for _, rows in plan.read(0, len(changes)))
             whole = replace(whole, columns=rows, made=tuple(destination.texts(sync, piece) for piece in whole.pieces()))

@@ -47,7 +47,7 @@ def test_a_stretch_is_the_sequence_that_a_list_would_be(stage: Stage) -> None:
     """Its changes come in the plan's order as often as they are asked for, alone, in parts, by key and as columns."""
     prepared = stage.engine.prepare(stage.engine.config.syncs[0])
     with stage.engine.diff(prepared) as plan:
-        whole, large = list(plan.changes()), Range(plan, 7, 40, leaving(plan))
+        whole, large = list(plan.changes()), Range(plan, 7, 40, leaving(plan, 7, 40))
         part = whole[7:40]
 
         assert [part, part, len(part)] == [list(large), list(large), len(large)]
@@ -72,7 +72,7 @@ def test_what_leaves_is_told_by_columns(stage: Stage) -> None:
     stage.workplace.sql("UPDATE people SET score = score + 1 WHERE user_id < 'u3'")
     stage.workplace.sql("UPDATE people SET note = NULL WHERE user_id > 'u2'")
     with stage.engine.diff(stage.engine.prepare(stage.engine.config.syncs[0])) as plan:
-        (piece,) = Range(plan, 0, plan.sendable, leaving(plan)).pieces()
+        (piece,) = Range(plan, 0, plan.sendable, leaving(plan, 0, plan.sendable)).pieces()
         columns = {
             name: [
                 value if leaves else "stays"

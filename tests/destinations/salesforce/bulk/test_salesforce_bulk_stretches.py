@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from destinations.salesforce_parts import bulk_query, lines
+from destinations import salesforce
+from destinations.salesforce_parts import bulk_query, lines, seeking
 from destinations.salesforce_parts.collections import Row
 from destinations.salesforce_parts.csv_rows import UnreadableFile, encoded, header_bytes
 from destinations.salesforce_parts.ingest import Task
@@ -296,3 +297,28 @@ def test_pages_that_are_not_whole_are_not_believed(standin: SalesforceStandIn, o
 
     assert accepted(changes) == found.results
     assert 5 == len(standin.records("Contact"))
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("match", [BY_EMAIL, BY_USER_ID], ids=["looked up", "upsert"])
+def test_requests_of_a_stretch_are_foretold(
+    standin: SalesforceStandIn, open_destination: Open, match: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a large batch is said to cost, before anything was asked, is what it costs."""
+    monkeypatch.setattr(bulk_query, "PAGE_ROWS", 200)
+    for module in (salesforce, seeking, bulk_query):
+        monkeypatch.setattr(module, "VALUES_MAX", 1)
+    standin.ingest.delay = standin.bulk_query.delay = -1
+    name = next(iter(match))
+    changes = [a_change(f"u_{n}", {name: f"p{n}@example.com"}, "changed", Title="T") for n in range(9)]
+    for number in range(9):
+        standin.put("Contact", LastName="Old", **{name: f"p{number}@example.com"})
+    destination, sync = open_destination(kind=Stretched), a_sync(match=match, fields=BOTH, missing="create")
+    Pushed(destination.push(sync, changes[:1]))
+    before = standin.count
+    with stretch(sync, changes) as large:
+        foretold = destination.requests(sync, large)
+    found = Pushed(destination.push(sync, changes))
+
+    assert accepted(changes) == found.results
+    assert foretold == standin.count - before

@@ -298,7 +298,10 @@ class Salesforce(Destination):
             return range(len(changes))
         yield from ready.refused
         yield from seeking.settled(found, ready.load.chosen)
-        for load in seeking.loads(found, ready.load.chosen):
+        loads = seeking.loads(found, ready.load.chosen)
+        # The jobs take their time, and what was read for the look-ups is not to be kept meanwhile.
+        del found, ready
+        for load in loads:
             yield from self._bulk.run(load, ended)
         return ()
 

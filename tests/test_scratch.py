@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
+import requests
 
+from destinations.standins.server import Answer, Server
+from syncer.answer import Answer as Taken
+from syncer.answer import TooLarge
+from syncer.destination import Pace
 from syncer.errors import DestinationUnusable, cause_of
 from syncer.scratch import FullDisk, Scratch
+from syncer.transport import Gate, Transport
 
 
 def test_a_file_has_no_name_and_is_its_owners_alone(tmp_path: Path) -> None:
@@ -37,3 +45,19 @@ def test_a_disk_that_takes_no_more_is_told_in_a_sentence(tmp_path: Path) -> None
     assert f"No temporary file can be written in {tmp_path} (No space left on device). Is the disk full?" == str(
         full.value
     )
+
+
+def test_a_large_answer_is_put_down_up_to_a_limit(tmp_path: Path) -> None:
+    """An answer that is asked for as a file is read out of one that has no name; beyond the limit it is no answer."""
+    body = b"0123456789" * 100_000
+    with Server({}, page=lambda request: Answer(200, body, {"Content-Type": "text/csv"})) as server:
+        transport = Transport(Gate(Pace(1_000, 1.0)), title="It", stop=threading.Event(), scratch=Scratch(tmp_path))
+        with contextlib.closing(transport):
+            answer = transport.session().get(server.url, stream=True)
+            with answer.raw as file:
+                assert ([], body) == (list(tmp_path.iterdir()), file.read())
+            response = requests.get(server.url, stream=True, timeout=5)
+            with pytest.raises(TooLarge) as large:
+                Taken.of(response).put_down(Scratch(tmp_path), 5.0, bytes_max=len(body) - 1)
+
+    assert len(body) - 1 == large.value.bytes_max

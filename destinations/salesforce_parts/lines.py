@@ -16,7 +16,7 @@ from pyarrow import compute as functions
 from pyarrow import csv
 
 from destinations.salesforce_parts.csv_rows import FIELD_CHARACTERS_MAX, NULL, UnreadableFile, cell
-from destinations.salesforce_parts.soql import Identifier
+from destinations.salesforce_parts.soql import ID, Identifier
 from syncer.stretch import Columnar, Piece, Stretch
 
 compute: Any = functions
@@ -26,6 +26,8 @@ READ_BYTES = 1024**2
 """Of a file of results, at once."""
 ROWS_AT_ONCE = SEGMENT_KEYS = 200_000
 """Keys of a file of results that are sought at once, and keys that were sent that they are sought among at once."""
+LONG_ID = "^([0-9A-Za-z]{18})?$"
+"""An Id in its longer spelling, or none."""
 LOOKED_AT = r'[,"\x00-\x1f\x7f]|^ | $|[^\x00-\x7f]'
 """Texts that hold nothing of this need no quotes, and have no blanks at their ends; others are looked at one by one."""
 
@@ -40,6 +42,8 @@ def cells(identifier: Identifier, piece: Piece) -> Columnar:
 
 def folded(identifier: Identifier, texts: Columnar) -> Columnar:
     """Each text as `Identifier.fold` has it."""
+    if identifier.name == ID and compute.all(compute.match_substring_regex(texts, LONG_ID)).as_py():
+        return compute.ascii_lower(texts)
     if identifier.is_text and not _any(compute.match_substring_regex(texts, LOOKED_AT)):
         return texts if identifier.is_case_sensitive else compute.ascii_lower(texts)
     return pa.array([identifier.fold(text) for text in texts.to_pylist()], pa.string())
@@ -118,9 +122,11 @@ def chosen(made: Columnar, is_chosen: bytes) -> Columnar:
     return made.filter(flags.cast(pa.bool_()))
 
 
-def filled(texts: Columnar) -> Columnar:
-    """The texts, empty where there is none."""
-    return compute.fill_null(texts, "")
+def scattered(values: Columnar, where: array[int]) -> Columnar:
+    """For each of `where` the text at that place; empty where it is negative."""
+    places: Any = pa.Array.from_buffers(pa.int64(), len(where), [None, pa.py_buffer(where)])
+    known = compute.if_else(compute.less(places, pa.scalar(0)), None, places)
+    return compute.fill_null(values.take(known), "")
 
 
 def lengths(made: Columnar) -> list[int]:

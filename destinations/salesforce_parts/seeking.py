@@ -60,9 +60,7 @@ class Sought:
     def column(self, name: str) -> Columnar:
         """A field of the first record of each change; empty where there is none."""
         taken = pa.concat_tables(self._taken).column(name) if self._taken else pa.chunked_array([], pa.string())
-        values: Any = taken.combine_chunks()
-        where = pa.array([None if row == NOWHERE else row for row in self._where], pa.int64())
-        return lines.filled(values.take(where))
+        return lines.scattered(taken.combine_chunks(), self._where)
 
     def by_id(self) -> Keyed:
         """The changes by the Ids of these records."""
@@ -84,9 +82,10 @@ def settled(found: Sought, chosen: bytes) -> Iterator[Outcome | Alike]:
     keyed = found.keyed
     sync, changes = keyed.sync, keyed.changes
     several = sorted(place for place in found.several if chosen[place])
-    ids = found.column(ID)
-    for place, change in zip(several, changes.at(several), strict=True):
-        yield ambiguous(sync.object, change, [ids[place].as_py(), *found.several[place]])
+    if several:
+        ids = found.column(ID)
+        for place, change in zip(several, changes.at(several), strict=True):
+            yield ambiguous(sync.object, change, [ids[place].as_py(), *found.several[place]])
     removed = set(lines.removed(changes))
     absent = [place for place, is_chosen in enumerate(chosen) if is_chosen and not found.counts[place]]
     # There is no record any more, so there is nothing of ours left to clear.

@@ -54,6 +54,8 @@ class Options:
     """What started the run, for the journal."""
     by: str | None = None
     """Who asked for it, for the journal."""
+    request: int | None = None
+    """What asked for it, of what the daemon was asked."""
     planner: Planner | None = None
     """Makes another plan than the one from the source."""
     is_due: Callable[[Control], bool] | None = None

@@ -141,7 +141,7 @@ class Engine(Workshop):
             self.note(state, control, sync)
             undoes = options.planner.undoes if options.planner else None
             run_id = control.begin_run(
-                sync.name, identity_text(sync), options.trigger, undoes, by=options.by,
+                sync.name, identity_text(sync), options.trigger, undoes, by=options.by, request=options.request,
                 is_partial=bool(options.only or options.planner),
                 kept=self.config.service.keep_runs,
             )  # fmt: skip

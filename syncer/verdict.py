@@ -51,9 +51,10 @@ class Verdict:
         return [*(hold.brake for hold in self.holds), *([APPROVAL] if self.approval else [])]
 
 
-def approve(control: Control, run_id: int, by: str) -> Approval:
-    """Let the plan that this run held pass, once, and keep who said so. Raises UserError when none waits for it."""
-    approval = control.approve(run_id, by)
+def approve(control: Control, run_id: int, by: str, *, asks: bool = False) -> Approval:
+    """Let the plan that this run held pass, once, and keep who said so; with `asks` also ask for the run that sends it.
+    Raises UserError when none waits for it."""
+    approval = control.approve(run_id, by, asks=asks)
     if approval is None:
         raise UserError(_NOTHING_WAITS.format(run_id))
     return approval

@@ -84,6 +84,7 @@ class City(Workplace):
         loud = folder / "loud"
         loud.mkdir()
         (loud / "sitecustomize.py").write_text(LOUD)
+        self.is_new = True  # A process that has everything imported does not look for this any more.
         self._env["PYTHONPATH"] = f"{loud}:{self._env['PYTHONPATH']}"
         self.sql(
             f"CREATE TABLE people AS SELECT '{KEY}-' || i AS user_id, '{KEY}-' || i || '@example.com' AS email, "

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from syncer.cli import cli
 from syncer.config_file import DatasetState, LocalState
 from syncer.control import Control, Run
+from tests.forked import Forked
 from tests.sources.bigquery_here import BigQueryHere
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -80,6 +81,8 @@ class Workplace:
         """The state's section of the config."""
         self.warehouse = folder / "warehouse.duckdb"
         self.started = 0
+        self.is_new = False
+        """Whether each command begins as a user's does, from nothing; otherwise all is imported already."""
         self._env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -130,9 +133,16 @@ class Workplace:
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def run(self, *words: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Result:
-        """Run a command to its end."""
+        """Run a command to its end. With a `prefix`, a program that starts it in its way, it begins from nothing."""
+        if not prefix:
+            process = self.start(*words, env=env)
+            try:
+                return process.end(120)
+            finally:
+                process.kill()
         done = subprocess.run(
-            self._words(words, prefix),
+            # Where a prefix limits the size of files, what is compiled would be cut off, and stay so.
+            [*prefix, sys.executable, "-B", "-m", "syncer", *self._words(words)],
             cwd=self.folder,
             env=self._env | dict(env or {}),
             capture_output=True,
@@ -147,13 +157,13 @@ class Workplace:
         done = CliRunner().invoke(cli, ["--config", str(self.folder / "config.toml"), *words], catch_exceptions=False)
         return Result(done.exit_code, done.stdout, done.stderr)
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> Process:
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> Process:
         """Start a command and go on."""
         self.started += 1
-        return Process(self._words(words, prefix), self.folder, self._env | dict(env or {}), self.started)
+        return Process(self._words(words), self.folder, self._env | dict(env or {}), self.started, is_new=self.is_new)
 
-    def _words(self, words: Sequence[str], prefix: Sequence[str]) -> list[str]:
-        return [*prefix, sys.executable, "-m", "syncer", "--config", str(self.folder / "config.toml"), *words]
+    def _words(self, words: Sequence[str]) -> list[str]:
+        return ["--config", str(self.folder / "config.toml"), *words]
 
     def holder(self, sync: str) -> str | None:
         """Who runs a sync just now."""
@@ -191,16 +201,26 @@ def in_process() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    if (hearing := signal.set_wakeup_fd(-1)) != -1:
+        os.close(hearing)
     structlog.reset_defaults()
 
 
 class Process:
     """A command that runs."""
 
-    def __init__(self, words: Sequence[str], folder: Path, env: Mapping[str, str], number: int) -> None:
+    def __init__(
+        self, words: Sequence[str], folder: Path, env: Mapping[str, str], number: int, *, is_new: bool
+    ) -> None:
         self._out, self._err = folder / f"out-{number}", folder / f"err-{number}"
+        for file in (self._out, self._err):
+            file.touch()
+        if not is_new:
+            self.popen: subprocess.Popen[bytes] | Forked = Forked(words, folder, env, self._out, self._err)
+            return
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.popen = subprocess.Popen(words, cwd=folder, env=dict(env), stdout=out, stderr=err)
+            whole = [sys.executable, "-m", "syncer", *words]
+            self.popen = subprocess.Popen(whole, cwd=folder, env=dict(env), stdout=out, stderr=err)
 
     @property
     def is_running(self) -> bool:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -105,26 +104,30 @@ HEARD = "Stopping when what is in flight is remembered; once more leaves at once
 
 def stop_on_signals(stop: threading.Event, *, said: str = HEARD) -> None:
     """The first signal lets the step in hand finish and be remembered, and is answered; the second leaves at once."""
-    heard: SimpleQueue[int] = SimpleQueue()
-    is_heard = False
+    told, tells = os.pipe()
+    os.set_blocking(tells, False)
 
-    def handle(number: int, _: object) -> None:
-        nonlocal is_heard
-        if is_heard:
-            os._exit(128 + number)
-        is_heard = True
-        # A handler breaks into whatever its thread does, which may hold the event's lock, so it takes none.
-        heard.put(number)
+    def hear() -> None:
+        is_heard = False
+        with os.fdopen(told, "rb", buffering=0) as signals:
+            while number := signals.read(1):
+                if number[0] not in (signal.SIGTERM, signal.SIGINT):
+                    continue
+                if is_heard:
+                    os._exit(128 + number[0])
+                is_heard = True
+                stop.set()
+                with suppress(OSError):  # A terminal may have hung up.
+                    os.write(2, said.encode())
 
-    def tell() -> None:
-        heard.get()
-        stop.set()
-        with suppress(OSError):  # A terminal may have hung up.
-            os.write(2, said.encode())
-
-    threading.Thread(target=tell, name="signals", daemon=True).start()
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    threading.Thread(target=hear, name="signals", daemon=True).start()
+    # A handler of Python's runs in the main thread, which may wait, and never wakes up for a signal that came a moment
+    # before it began to, or that the system gave to another thread. What the signal writes here is read in any case.
+    before = signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
+    if before != -1:
+        os.close(before)  # Of the command before, in a process that runs several; its thread ends with it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
 
 _UNSEEN = re.compile("[\x7f-\x9f\xad\u0600-\u0605\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")

@@ -15,7 +15,7 @@ and `store` is the store itself.
 
 from __future__ import annotations
 
-from syncer.control.store import Control
+from syncer.control.store import KILLED, Control
 from syncer.control.telling import Message, Told
 from syncer.control.values import (
     EMPTY,
@@ -41,6 +41,7 @@ from syncer.control.values import (
 
 __all__ = [
     "EMPTY",
+    "KILLED",
     "Act",
     "Append",
     "Approval",

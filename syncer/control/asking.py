@@ -27,7 +27,7 @@ class KeyUsed(Exception):
 
 
 class QueueFull(Exception):
-    """So many requests of this sync wait already."""
+    """So many requests of this sync wait already. Its text is a sentence for who asks."""
 
 
 class Asking(Noting):
@@ -49,18 +49,12 @@ class Asking(Noting):
         `idempotency` is the key and a digest of the request: within a day the same key gives the same answer and asks
         for nothing. Raises KeyUsed when the digest is another one, and QueueFull.
         """
-        text = json.dumps(options, sort_keys=True)
         with self._writing() as db:
             now = self._clock()
             if idempotency and (known := _answered(db, *idempotency, now - ANSWERS_KEPT_SECONDS)):
                 return known
-            waiting = db.execute("SELECT id, options FROM request WHERE state = 'queued' AND sync = ?", [sync])
-            same = next((request_id for request_id, others in waiting if others == text), None)
-            if same is None and len(waiting) >= QUEUED_MAX:
-                raise QueueFull
-            request_id = same or self._insert_request(db, sync, text, by, now, "queued", None)
-            answer = {"request": request_id, "sync": sync, "state": "queued", "coalesced": same is not None}
-            self._note_act(db, by, "run", sync, {"request": request_id, **options}, now)
+            request_id, is_same = self._queue(db, sync, by, options, now)
+            answer = {"request": request_id, "sync": sync, "state": "queued", "coalesced": is_same}
             if idempotency:
                 db.execute(
                     "INSERT INTO answered(key, body, answer, at) VALUES (?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET "
@@ -81,6 +75,17 @@ class Asking(Noting):
             text = json.dumps(options, sort_keys=True)
             request_id = self._insert_request(db, sync, text, by, now, "refused", error)
             self._note_act(db, by, "run", sync, {"request": request_id, **options, "refused": error}, now)
+
+    def _queue(self, db: Database, sync: str, by: str, options: Mapping[str, Any], now: float) -> tuple[int, bool]:
+        """The request that asks for this, and whether it waited already; notes who asked. Raises QueueFull."""
+        text = json.dumps(options, sort_keys=True)
+        waiting = db.execute("SELECT id, options FROM request WHERE state = 'queued' AND sync = ?", [sync])
+        same = next((request_id for request_id, others in waiting if others == text), None)
+        if same is None and len(waiting) >= QUEUED_MAX:
+            raise QueueFull(f"{QUEUED_MAX} different requests of {sync} wait already. Ask later.")
+        request_id = same or self._insert_request(db, sync, text, by, now, "queued", None)
+        self._note_act(db, by, "run", sync, {"request": request_id, **options}, now)
+        return request_id, same is not None
 
     def _insert_request(
         self, db: Database, sync: str, options: str, by: str, now: float, state: str, error: str | None
@@ -182,11 +187,6 @@ class Asking(Noting):
             return Refusal(*found) if found else None
 
     # --- the journal -------------------------------------------------------------------------------------------
-
-    def note_act(self, by: str, what: str, sync: str, facts: Mapping[str, Any]) -> None:
-        """Write down who did something. The facts hold no value of any record."""
-        with self._writing() as db:
-            self._note_act(db, by, what, sync, facts, self._clock())
 
     def _note_act(self, db: Database, by: str, what: str, sync: str, facts: Mapping[str, Any], now: float) -> None:
         db.execute(

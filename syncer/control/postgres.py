@@ -16,8 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.errors import LockNotAvailable
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from syncer.control.connection import Fence, Row, Where
+from syncer.control.connection import BUSY_SECONDS, Fence, Row, Where
 from syncer.control.leases import TABLE as LEASES
 from syncer.control.leases import Leases
 from syncer.control.schema import STEPS
@@ -35,6 +37,8 @@ WORDS: Mapping[str, str] = {
 }
 """What of a step of the schema is written in another way here."""
 _WORD = re.compile("|".join(rf"\b{word}\b" for word in sorted(WORDS, key=len, reverse=True)))
+READ_SECONDS = 0.05
+"""How long a migration lets those go on who read just now, before it looks again."""
 
 
 class Postgres:
@@ -132,9 +136,24 @@ class Postgres:
             # Writers of an older program take their turn, too.
             ((steps,),) = self.execute("SELECT steps FROM format FOR UPDATE")
             self._server.refuse_newer(steps)
+            if steps < len(STEPS):
+                self._keep_readers_out()
             for step in STEPS[steps:]:
                 self.execute(_WORD.sub(lambda found: WORDS[found[0]], step))
             self.execute("UPDATE format SET steps = ?", [len(STEPS)])
+
+    def _keep_readers_out(self) -> None:
+        """Lock all tables at once, or none: a reader that is waited for might come to one of those that are locked,
+        and the server would break off one of the two."""
+        names = ", ".join(f'"{name}"' for name in self.tables() if name != "format")
+        for attempt in Retrying(
+            retry=retry_if_exception_type(LockNotAvailable),
+            stop=stop_after_delay(BUSY_SECONDS),
+            wait=wait_fixed(READ_SECONDS),
+            reraise=True,
+        ):
+            with attempt, self._open.transaction():
+                self.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE NOWAIT")
 
     def _steps(self) -> int | None:
         """The format of the store; None where there is none."""

@@ -236,13 +236,14 @@ class Control(Waiting, Telling):
         undoes: int | None = None,
         *,
         by: str | None = None,
+        request: int | None = None,
         is_partial: bool = False,
         kept: int = RUNS_KEPT,
     ) -> int:
         """Write the run into the journal before it does anything; returns its number. The oldest runs make room.
 
-        `undoes` is the run whose changes this one takes back, `by` is who asked for it, `is_partial` whether a
-        schedule does not take it for its own, and `kept` how many runs of the sync stay.
+        `undoes` is the run whose changes this one takes back, `by` is who asked for it, `request` is what asked for it,
+        `is_partial` whether a schedule does not take it for its own, and `kept` how many runs of the sync stay.
         """
         facts = {"trigger": trigger} | ({} if undoes is None else {"undoes": undoes}) | ({"by": by} if by else {})
         with self._writing() as db:
@@ -254,6 +255,8 @@ class Control(Waiting, Telling):
                 "RETURNING id",
                 (sync_id, self._clock(), json.dumps(facts), int(is_partial)),
             )
+            if request is not None:
+                db.execute("UPDATE request SET run_id = ? WHERE id = ?", (run_id, request))
             db.execute(
                 "DELETE FROM run WHERE sync_id = ?1 AND id <= "
                 "(SELECT id FROM run WHERE sync_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -276,7 +279,8 @@ class Control(Waiting, Telling):
     ) -> int:
         """Register a plan whose file is durable; nothing of it has left yet.
 
-        The approval, and the saved plan, that it goes by are used up in the same commit.
+        The approval, and the saved plan, that it goes by are used up in the same commit. An approval is given back when
+        the plan is closed and nothing of it has left.
         """
         with self._writing() as db:
             if approval is not None:
@@ -497,7 +501,12 @@ def _recounted(db: Database, plan_id: int, counts: dict[str, int]) -> dict[str, 
 
 
 def _close_plan(db: Database, plan_id: int) -> None:
-    """Nothing more of it leaves. A plan that changed nothing is dropped at once: no fold would ever come for it."""
+    """Nothing more of it leaves. A plan that changed nothing is dropped at once: no fold would ever come for it. One of
+    which nothing has left may leave by the same word, should it come again."""
+    if not number(db, "SELECT count(*) FROM batch WHERE plan_id = ?", [plan_id]):
+        db.execute(
+            "UPDATE approval SET used_by = NULL WHERE used_by = (SELECT run_id FROM plan WHERE id = ?)", (plan_id,)
+        )
     is_kept = is_to_be_noted(db, plan_id) or any(has_weight(codes) for _, _, codes in _batches(db, plan_id))
     if is_kept:
         db.execute("UPDATE plan SET state = 'closed' WHERE id = ?", (plan_id,))

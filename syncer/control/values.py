@@ -88,6 +88,8 @@ class Approval:
     digest: str
     by: str
     at: float
+    request: int | None = None
+    """The run that was asked for with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A run that somebody asked the daemon for. State is queued, running, done, held, failed or refused."""
+    """A run that somebody asked the daemon for. State is queued, running, done, held, failed or refused; `run` is there
+    as soon as one has begun."""
 
     id: int
     sync: str

@@ -38,10 +38,11 @@ class Waiting(Asking):
 
     # --- approvals ---------------------------------------------------------------------------------------------
 
-    def approve(self, run_id: int, by: str) -> Approval | None:
+    def approve(self, run_id: int, by: str, *, asks: bool = False) -> Approval | None:
         """Let the plan that holds since this run pass, once; None when it is no run's plan that waits for it.
 
-        Only the newest run of a sync can be approved: an older plan is not what would be sent.
+        Only the newest run of a sync can be approved: an older plan is not what would be sent. With `asks` the run that
+        sends it is asked for in the same commit, unless the sync is paused. Raises QueueFull.
         """
         with self._writing() as db:
             found = held_plan(db, run_id)
@@ -49,16 +50,18 @@ class Waiting(Asking):
                 return None
             sync_id, name, digest = found
             at = self._clock()
+            # The last word counts, and a plan that was approved twice still passes once.
+            db.execute("DELETE FROM refusal WHERE sync_id = ? AND digest = ?", (sync_id, digest))
+            db.execute("DELETE FROM approval WHERE sync_id = ? AND digest = ? AND used_by IS NULL", (sync_id, digest))
             approval_id = number(
                 db,
                 "INSERT INTO approval(sync_id, run_id, digest, by, at) VALUES (?, ?, ?, ?, ?) RETURNING id",
                 (sync_id, run_id, digest, by, at),
             )
-            approval = Approval(approval_id, name, run_id, digest, by, at)
-            # The last word counts.
-            db.execute("DELETE FROM refusal WHERE sync_id = ? AND digest = ?", (sync_id, digest))
             self._note_act(db, by, "approve", name, {"run": str(run_id), "plan": digest}, at)
-            return approval
+            is_paused = row(db, "SELECT 1 FROM pause WHERE sync = ?", [name]) is not None
+            request = self._queue(db, name, by, {}, at)[0] if asks and not is_paused else None
+            return Approval(approval_id, name, run_id, digest, by, at, request)
 
     def approval(self, sync: str, digest: str, max_age_seconds: float) -> Approval | None:
         """The unused approval of this very plan, if it is not too old."""
@@ -109,13 +112,20 @@ class Waiting(Asking):
                     f"DELETE FROM {table} WHERE key = ? AND sync_id = {SYNC_ID}", [(key, sync) for key in keys]
                 )
 
-    def retry(self, sync: str, keys: Sequence[str] | None) -> int:
-        """Let parked records (all, or these) go with the next run; returns how many."""
+    def retry(self, sync: str, keys: Sequence[str] | None, by: str | None = None) -> int:
+        """Let parked records (all, or these) go with the next run; returns how many.
+
+        With `by` the journal keeps who let them, and how many, and no key; not when none of these keys is parked.
+        """
+        again = f"UPDATE parked SET next_at = 0 WHERE sync_id = {SYNC_ID}"
         with self._writing() as db:
-            again = f"UPDATE parked SET next_at = 0 WHERE sync_id = {SYNC_ID}"
             if keys is None:
-                return len(db.execute(f"{again} RETURNING key", [sync]))
-            return sum(len(db.execute(f"{again} AND key = ? RETURNING key", [sync, key])) for key in keys)
+                count = len(db.execute(f"{again} RETURNING key", [sync]))
+            else:
+                count = sum(len(db.execute(f"{again} AND key = ? RETURNING key", [sync, key])) for key in keys)
+            if by is not None and (count or not keys):
+                self._note_act(db, by, "retry", sync, {"records": count, "all": keys is None}, self._clock())
+            return count
 
     def _park(self, db: Database, sync_id: int, parked: Iterable[tuple[str, str, str, str]], now: float) -> None:
         """Park each (key, payload, code, message); for the same payload it is one attempt more, and a longer delay."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from syncer.account import Options, Prepared, Report
-from syncer.control import Control, Request
+from syncer.control import KILLED, Control, Request
 from syncer.errors import NotDue, Stopping, SyncBusy, SyncerError
 from syncer.logs import place_of
 from syncer.mapping import Sync
@@ -69,18 +69,28 @@ class Desk:
         self.staff(engine)
 
     def take_up(self) -> None:
-        """Let requests wait again that a process was running when it died.
+        """Let requests wait again that a process was running when it died, unless their run had ended and only one word
+        of it was missing: who asks for a release asks for one run over the brakes.
 
         They are found at the second look: another process may have taken one at this moment, and not its sync yet.
         """
         lost = {
-            one.id
+            one.id: one
             for one in self._control.waiting()
             if one.state == "running" and one.id not in self._taken and self._control.holder(one.sync) is None
         }
-        for request_id in lost & self._lost:
-            self._control.end_request(request_id, "queued", None, None)
-        self._lost = lost
+        for request_id in lost.keys() & self._lost:
+            ended = self._ended(lost[request_id])
+            self._control.end_request(request_id, ended.state, ended.run, ended.error)
+        self._lost = set(lost)
+
+    def _ended(self, request: Request) -> Ended:
+        """What became of a request that nobody runs any more."""
+        run = None if request.run is None else self._control.run(request.run)
+        if run is None or run.result == "running" or run.error == KILLED:
+            return Ended("queued")
+        sentences = " ".join(hold["sentence"] for hold in run.facts.get("holds", []))
+        return Ended(run.result, run.id, run.error or sentences or None)
 
     def staff(self, engine: Engine) -> None:
         """Let every destination have its thread, also those that are new in the config."""
@@ -193,7 +203,8 @@ class Desk:
         options = Options(trigger=trigger)
         if request is not None:
             only = tuple(request.options.get("only") or ())
-            options = Options(bool(request.options.get("release")), only, trigger=trigger, by=request.by)
+            release = bool(request.options.get("release"))
+            options = Options(release, only, trigger=trigger, by=request.by, request=request.id)
         prepared: Prepared | None = None
         modified: datetime.datetime | None = None
         is_due = (lambda control: self._is_due(control, start, modified)) if start and not request else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from syncer.config_file import LocalState
-from syncer.control import Control
+from syncer.control import Control, Settled
 from syncer.control.asking import QUEUED_MAX, KeyUsed, QueueFull
 
 SYNC = "memory.people"
@@ -76,6 +76,77 @@ def test_pauses_words_and_acts(store: Control) -> None:
     acts = store.acts(10)
     assert ["refuse", "approve", "refuse", "resume", "resume", "pause", "pause"] == [one.what for one in acts]
     assert [acts[2]] == store.acts(1, before=acts[1].id, sync=SYNC)
+
+
+def held(store: Control, digest: str = "sha256:1") -> int:
+    """A run that holds a plan."""
+    run = store.begin_run(SYNC, "{}")
+    store.finish_run(run, result="held", counts=PLANNED, digest=digest)
+    return run
+
+
+def test_an_approval_asks_for_its_run_in_the_same_commit(store: Control) -> None:
+    """Both are there or neither: where no request fits in, nothing is approved. None is asked for of a paused sync."""
+    store.pause(SYNC, "Ada")
+    paused = store.approve(held(store), "Ada", asks=True)
+    store.resume(SYNC, "Ada")
+    asked = store.approve(held(store), "Ada", asks=True)
+    for number in range(1, QUEUED_MAX):
+        store.ask(SYNC, "Bo", {"only": [str(number)]})
+    assert asked
+    assert store.take_request(SYNC)
+    store.ask(SYNC, "Bo", {"only": ["one more"]})
+    with pytest.raises(QueueFull, match="100 different requests of memory"):
+        store.approve(held(store, "sha256:2"), "Cy", asks=True)
+
+    assert paused
+    assert paused.request is None
+    assert asked.request
+    assert store.approval(SYNC, "sha256:2", 60.0) is None
+    assert [] == [one for one in store.acts(1_000) if one.by == "Cy"]
+
+
+def test_a_plan_that_was_approved_twice_passes_once(store: Control) -> None:
+    """Who asks once more, since no answer came, does not let the same plan pass another time."""
+    for _ in range(2):
+        given = store.approve(held(store), "Ada")
+    assert given
+    assert given == store.approval(SYNC, "sha256:1", 60.0)
+    sync_id = store.standing(SYNC).sync_id
+    assert sync_id
+    plan = store.begin_plan(store.begin_run(SYNC, "{}"), sync_id, "f", 2, 2, "sha256:1", [], approval=given.id)
+    store.commit(sync_id, [], (plan, 0, 1))
+    store.recover(SYNC)
+
+    assert store.approval(SYNC, "sha256:1", 60.0) is None
+
+
+def test_an_approval_is_used_when_something_leaves(store: Control) -> None:
+    """A process that was killed before the first record left has used up nobody's word."""
+    given = store.approve(held(store), "Ada")
+    sync_id = store.standing(SYNC).sync_id
+    assert given
+    assert sync_id
+    store.begin_plan(store.begin_run(SYNC, "{}"), sync_id, "f", 2, 2, "sha256:1", [], approval=given.id)
+    assert store.approval(SYNC, "sha256:1", 60.0) is None
+    store.recover(SYNC)
+
+    assert given == store.approval(SYNC, "sha256:1", 60.0)
+
+
+def test_who_let_parked_records_go_is_kept(store: Control) -> None:
+    """With how many, in the same commit; nothing is kept of who asked for records that are not parked."""
+    sync_id = store.register(SYNC, "{}", []).sync_id
+    assert sync_id
+    plan = store.begin_plan(store.begin_run(SYNC, "{}"), sync_id, "f", 2, 2, "sha256:1", [])
+    store.commit(sync_id, [], (plan, 0, 2))
+    parked = [(key, "payload", "code", "message") for key in ("a", "b")]
+    store.commit(sync_id, [Settled(plan, 0, bytes([2, 2]), parked=parked)], None)
+
+    assert [0, 1, 2] == [store.retry(SYNC, ["c"], "Ada"), store.retry(SYNC, ["a"], "Bo"), store.retry(SYNC, None, "Cy")]
+    assert [("Cy", {"records": 2, "all": True}), ("Bo", {"records": 1, "all": False})] == [
+        (one.by, one.facts) for one in store.acts(10) if one.what == "retry"
+    ]
 
 
 def test_the_latest_runs(store: Control) -> None:

@@ -143,7 +143,7 @@ def ask(control: Noticing, chance: random.Random, sync: str, run: int, number: i
     control.pause(sync, "Ada", "a holiday")
     control.pauses()
     control.resume(sync, "Bo")
-    control.note_act("Ada", "looks", sync, {"run": run})
+    control.retry(sync, None, "Ada")
     control.acts(5)
     control.latest()
     control.parked_count(sync)

@@ -18,6 +18,8 @@ TRIES = 4
 """Accidents to a command, one of which has to find it at work."""
 FEW_CHANGES = 8
 """Every command that writes makes so many changes of the state folder at least."""
+FEW_SECONDS = 0.5
+"""A command is killed within so long as it was seen to take; before it was seen to end, within these."""
 RUNS_MAX = 8
 """Runs after the last accident until everything is where it belongs."""
 
@@ -41,6 +43,8 @@ class Adversity(Commands):
         """Command → the most changes that it was seen to make."""
         self._requests: dict[str, int] = {}
         """Command → the most requests that it was seen to make."""
+        self._seconds: dict[str, float] = {}
+        """Command → the longest that it was seen to run."""
 
     # --- accidents ---------------------------------------------------------------------------------------------
 
@@ -102,7 +106,7 @@ class Adversity(Commands):
     def _killed(self, name: str, words: Words) -> bool:
         """Killed at some moment, or when some request of its has arrived."""
         began, count = time.monotonic(), self._count()
-        seconds = self.chance.uniform(0.3, 2.5)
+        seconds = self.chance.uniform(0, self._seconds.get(name, FEW_SECONDS))
         requests = self.chance.randint(1, max(1, self._requests.get(name, 0)))
         is_timed = self.chance.random() < 0.5 or name not in self._requests
         process = self.workplace.start(*words)
@@ -115,6 +119,9 @@ class Adversity(Commands):
         was_running = process.is_running
         process.kill()
         speaks(process.err)
+        # Who was killed would have gone on for a while.
+        took = (time.monotonic() - began) * (1.5 if was_running else 1)
+        self._seconds[name] = max(self._seconds.get(name, 0), took)
         if made := self._count() - count:
             self._requests[name] = max(self._requests.get(name, 0), made)
         return was_running

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from unittest import mock
 
 import apsw
 
+from syncer.config_file import LocalState
+from syncer.control import postgres
 from syncer.control.schema import STEPS
+from tests.postgres import PostgresServer
 
 HISTORY_SINCE = 7
 """The first version that keeps a history."""
@@ -32,3 +37,18 @@ def make_older(file: Path, version: int) -> None:
     old.close()
     file.chmod(0o600)
     newer.unlink()
+
+
+def make_older_there(server: PostgresServer, where: LocalState, newer: str, version: int) -> None:
+    """The same on a server, in the place of a store that may be there, from one in the schema `newer`."""
+    server.query(f"DROP SCHEMA IF EXISTS {where.control_schema} CASCADE")
+    with mock.patch.object(postgres, "STEPS", STEPS[:version]), contextlib.closing(postgres.Postgres(where)) as old:
+        old.migrate()
+        with old.writing() as db:
+            for table in db.tables():
+                if table == "format":
+                    continue
+                columns = ", ".join(db.columns(table))
+                db.execute(f"INSERT INTO {table}({columns}) SELECT {columns} FROM {newer}.{table}")
+                if "id" in db.columns(table):
+                    db.go_on_after(table)

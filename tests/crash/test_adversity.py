@@ -11,7 +11,7 @@ import pytest
 
 from destinations.standins.server import Server
 from tests.crash.adversity import KILLS, Accident, Adversity, report
-from tests.crash.disk import Disk, library
+from tests.crash.disk import Disk
 from tests.workplace import in_process
 
 ACCIDENTS: Sequence[Accident] = ("kill", "die", "power", "full", "full for good")
@@ -20,7 +20,7 @@ FEW, MANY = 120, 1_700
 
 
 def survive(folder: Path, seed: int, kills: int, rows: int, accidents: Sequence[Accident] = ACCIDENTS) -> Adversity:
-    disk = Disk(library(folder), folder / "work" / "state", folder / "disk.log")
+    disk = Disk(folder / "work" / "state", folder / "disk.log")
     adversity = Adversity(folder / "work", disk, seed, rows)
     with in_process(), Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
         adversity.harry(accidents, kills)
@@ -37,7 +37,7 @@ def test_every_command_survives_accidents(tmp_path: Path) -> None:
 def first_runs(folder: Path, times: int, seed: int) -> None:
     """First runs into an empty folder that lose power before some change, each followed by a whole one."""
     chance = random.Random(seed)
-    disk = Disk(library(folder), folder / "work" / "state", folder / "disk.log")
+    disk = Disk(folder / "work" / "state", folder / "disk.log")
     adversity = Adversity(folder / "work", disk, seed, FEW)
     with in_process(), Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
         adversity.settle()
@@ -62,7 +62,7 @@ def test_after_a_first_run_everything_is_on_the_platter(tmp_path: Path) -> None:
     """Every file and folder that a first run left is synced, and so is its name; folders that were just made too."""
     for name in ("place", "empty"):
         (tmp_path / name).mkdir()
-    disk = Disk(library(tmp_path), tmp_path / "place", tmp_path / "disk.log")
+    disk = Disk(tmp_path / "place", tmp_path / "disk.log")
     adversity = Adversity(tmp_path / "work", disk, seed=1, rows=FEW)
     with in_process(), Server({"/customerio": adversity.customerio, "/salesforce": adversity.salesforce}):
         adversity.settle(state=disk.folder / "a" / "state")

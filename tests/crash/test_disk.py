@@ -18,7 +18,7 @@ from destinations.standins.server import Server
 from syncer.config_file import LocalState
 from syncer.control import Control
 from syncer.control.schema import STEPS
-from tests.crash.disk import Disk, library
+from tests.crash.disk import Disk
 from tests.crash.older import make_older
 from tests.crash.standins import SlowCustomerio
 from tests.workplace import NO_BRAKES, Result, Workplace
@@ -108,15 +108,17 @@ def test_full_disk(workplace: Workplace, standin: SlowCustomerio, bytes_max: int
 
 
 MANY = 3_000
-"""Rows whose spool, plan and base are each larger than all that a run writes into the control store."""
-FULL_AT = {"spool": 150_000, "plan": 450_000, "fold": 180_000}
+"""Rows whose spool (of keys alone, where there is a state), plan and base are each larger than all that a run writes
+into the control store."""
+FULL_AT = {"spool": 150_000, "plan": 450_000, "fold": 300_000}
 """Bytes that a file may have: in the first two runs more is needed before the plan is whole, in the third after."""
 
 
 def many(workplace: Workplace, version: int, changed: str = "TRUE") -> None:
     workplace.sql(
-        f"CREATE OR REPLACE TABLE people AS SELECT 'u' || i AS user_id, CASE WHEN {changed} THEN {version} ELSE 1 END "
-        f"AS score, md5(i || '-{version}') || md5(i || '+{version}') AS text FROM range({MANY}) t(i)"
+        "CREATE OR REPLACE TABLE people AS SELECT 'u' || i || md5(i || 'a') || md5(i || 'b') AS user_id, "
+        f"CASE WHEN {changed} THEN {version} ELSE 1 END AS score, "
+        f"md5(i || '-{version}') || md5(i || '+{version}') AS text FROM range({MANY}) t(i)"
     )
 
 
@@ -297,7 +299,7 @@ def test_copy_of_an_older_store_is_on_the_platter(workplace: Workplace) -> None:
     """When a store is migrated, the copy from before it is durable, name and content: a power cut leaves it whole."""
     make_older(workplace.state / "control.db", 9)
     shutil.copytree(workplace.state, before := workplace.folder / "before")
-    disk = Disk(library(workplace.folder), workplace.state, workplace.folder / "disk.log")
+    disk = Disk(workplace.state, workplace.folder / "disk.log")
 
     assert 0 == workplace.run("status", env=disk.env()).code
     platter = disk.platter(before)

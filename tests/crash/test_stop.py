@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import signal
 import threading
@@ -95,10 +96,32 @@ def test_second_signal_leaves_at_once(workplace: Workplace, standin: SlowCustome
     assert [("done", ROWS, 0), ("failed", ROWS, standin.batch_records)] == told
 
 
+@pytest.mark.parametrize("command", ["sync", "serve"])
+def test_a_signal_to_any_thread_is_heard(workplace: Workplace, standin: SlowCustomerio, command: str) -> None:
+    """The system may give a signal to whichever thread it likes, also to one that never looks for any."""
+    process = workplace.start(command)
+    until(lambda: standin.applied == 1, "the first batch never arrives")
+    mine = process.popen.pid
+    listening = [
+        int(one.parent.name)
+        for one in Path(f"/proc/{mine}/task").glob("*/status")
+        if "SigBlk:\t" + "0" * 16 in one.read_text()
+    ]
+    other = max(listening)
+    assert mine != other
+    assert 0 == ctypes.CDLL(None).tgkill(mine, other, int(signal.SIGTERM))
+    until(lambda: HEARD[command] in process.err, "it does not hear")
+    standin.held_back.set()
+
+    assert {"sync": 1, "serve": 0}[command] == process.end(30).code
+    assert 1 == standin.applied
+
+
 def test_stop_before_anything_left(workplace: Workplace, standin: SlowCustomerio) -> None:
     """A run that is asked to stop early counts what it has planned as unsent, but for a request in flight."""
     process = workplace.start("sync", "--json")
     until(lambda: workplace.journal("customerio.people") or not process.is_running, "the run never begins")
+    assert process.is_running, process.err
     process.signal(signal.SIGTERM)
     until(lambda: HEARD["sync"] in process.err, "it does not hear")
     standin.held_back.set()

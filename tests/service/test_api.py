@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from syncer.control.asking import QUEUED_MAX
 from tests.service.town import JSON, LISTEN, NEVER, ROWS, VALUE, Face, Town, face_of
 from tests.workplace import PROJECT, until
 
@@ -181,6 +182,22 @@ def test_an_approved_plan_is_sent_at_once(held: tuple[Town, str]) -> None:
     assert 409 == again.status_code
     assert "holds no plan that waits" in again.json()["error"]
     assert [("run", "Ada"), ("approve", "Ada")] == [(one["what"], one["by"]) for one in acts]
+
+
+def test_an_approval_that_no_run_can_follow(held: tuple[Town, str]) -> None:
+    """Where a hundred other requests wait, a plan is not approved either, and stays held."""
+    town, run = held
+    with face_of(town, runs=False) as face:
+        for number in range(QUEUED_MAX):
+            face.daemon.engine.control().ask("customerio.people", "Bo", {"only": [str(number)]})
+        answers = [face(f"/api/runs/{run}/approval", "POST", ADA), face(f"{PEOPLE}/runs", "POST", ADA)]
+        acts = face.ask("/api/journal?limit=1000")["acts"]
+
+    assert [429, 429] == [one.status_code for one in answers]
+    assert {"100 different requests of customerio.people wait already. Ask later."} == {
+        one.json()["error"] for one in answers
+    }
+    assert {"Bo"} == {one["by"] for one in acts}
 
 
 def test_a_refused_plan_stays_held(held: tuple[Town, str]) -> None:

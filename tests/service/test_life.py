@@ -15,6 +15,7 @@ import pytest
 import requests
 import structlog
 
+from syncer.account import Options
 from syncer.errors import UserError
 from syncer.logs import configure
 from tests.service.town import LISTEN, NEVER, ROWS, Face, Town, face_of
@@ -174,6 +175,27 @@ def test_a_trigger_that_was_accepted_outlives_a_kill(town: Town) -> None:
     assert [] == town.results("customerio.people3")
     (refused,) = [one for one in lines(process) if one["event"] == "config_refused"]
     assert "mappings/orbit.toml:1" in refused["problems"][0]
+
+
+@pytest.mark.parametrize("outcome", ["done", "held"])
+def test_a_run_that_had_ended_is_not_run_again_for_its_request(town: Town, outcome: str) -> None:
+    """A daemon that dies between the end of a run and its word about the request leaves a request that is over: who let
+    one run go over the brakes did not ask for two."""
+    town.settle(more=LISTEN + NEVER + ("[plans]\napprove = true\n" if outcome == "held" else ""))
+    engine = town.engine()
+    (sync,) = engine.config.choose(["customerio.people"])
+    asked = engine.control().ask(sync.name, "Ada", {"release": True})["request"]
+    taken = engine.control().take_request(sync.name)
+    assert taken
+    report = engine.run(engine.prepare(sync), Options(release=True, trigger="request", request=taken.id))
+    engine.close()
+    town.sql("UPDATE people SET score = 50")
+    with face_of(town) as face:
+        ended = face.ended(asked)
+
+    assert (outcome, str(report.run)) == (ended["state"], ended["run"])
+    assert (outcome == "held") == ("approve" in (ended["error"] or ""))
+    assert [outcome] == town.results(sync.name)
 
 
 def test_pause_and_resume_by_command(town: Town) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import shutil
 import signal
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,24 +128,3 @@ def test_serve_on_a_port_that_is_taken(town: Town) -> None:
     )
     assert "Traceback" not in result.err
     assert 0 == town.customerio.count
-
-
-def test_a_signal_to_any_thread_is_heard(town: Town) -> None:
-    """The system may give a signal to whichever thread it likes, also to one that never looks for any."""
-    town.settle(more=LISTEN + NEVER)
-    process = town.start("serve")
-    until(lambda: lines(process), "serves")
-    healthz = f"{lines(process)[0]['address']}/healthz"
-    until(lambda: requests.get(healthz, timeout=10).ok, "keeps time")
-    mine = process.popen.pid
-    listening = [
-        int(one.parent.name)
-        for one in Path(f"/proc/{mine}/task").glob("*/status")
-        if "SigBlk:\t" + "0" * 16 in one.read_text()
-    ]
-    other = max(listening)
-    assert mine != other
-    assert 0 == ctypes.CDLL(None).tgkill(mine, other, int(signal.SIGTERM))
-
-    assert 0 == process.end(30).code
-    assert "stopped" == lines(process)[-1]["event"]

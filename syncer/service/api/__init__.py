@@ -22,6 +22,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from syncer import __version__
+from syncer.control.asking import QueueFull
 from syncer.errors import SyncerError, UserError
 from syncer.service.api import guard, runs, shapes, signals, syncs
 from syncer.service.daemon import Daemon
@@ -55,6 +56,7 @@ def application(daemon: Daemon) -> FastAPI:
     app.routes.extend(routes())
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
+    app.add_exception_handler(QueueFull, _queue_full)
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(SyncerError, _syncer_error)
     return app
@@ -79,6 +81,10 @@ async def _wrong_request(_: Request, error: Exception) -> Response:
         f"{'.'.join(str(part) for part in one['loc'] if part != '__root__')}: {one['msg']}" for one in error.errors()
     )
     return _error(f"The request is not what this address takes. {'; '.join(told)}.", 400)
+
+
+async def _queue_full(_: Request, error: Exception) -> Response:
+    return _error(str(error), 429)
 
 
 async def _user_error(_: Request, error: Exception) -> Response:

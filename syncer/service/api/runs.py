@@ -123,13 +123,12 @@ def holds(daemon: Here) -> Response:
     response_model=shapes.Approved,
 )
 def approval(daemon: Here, run: RunId, body: shapes.Word) -> Response:
-    """Exactly the plan that this run holds; a run that sends it is asked for at once."""
-    control = daemon.engine.control()
-    given = verdict.approve(control, run, body.by)
-    is_paused = given.sync in control.pauses()
-    request = None if is_paused else control.ask(given.sync, body.by, {})["request"]
+    """Exactly the plan that this run holds, and in the same moment a run is asked for that sends it; either both are
+    durable, or neither. What is left of it after a kill is another plan.
+    """
+    given = verdict.approve(daemon.engine.control(), run, body.by, asks=True)
     daemon.desk.wake()
-    return JSONResponse({"approved": documents.approval(given), "request": request})
+    return JSONResponse({"approved": documents.approval(given), "request": given.request})
 
 
 @router.post(
@@ -150,10 +149,6 @@ def request(daemon: Here, request: Annotated[int, Path(ge=1, le=2**53)]) -> Resp
     found = engine.control().request(request)
     if found is None:
         raise HTTPException(404, f"There is no request {request}, or it ended long ago.")
-    if found.state == "running":
-        newest = next(iter(engine.control().runs(found.sync)), None)
-        under_way = newest.id if newest and newest.result == "running" else None
-        found = dataclasses.replace(found, run=under_way)
     return JSONResponse(documents.request(found))
 
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query
 from fastapi.responses import JSONResponse, Response
 
 from syncer import dbt, documents
-from syncer.control.asking import QUEUED_MAX, KeyUsed, QueueFull
+from syncer.control.asking import KeyUsed
 from syncer.distribution import of_plan
 from syncer.errors import UserError
 from syncer.mapping import Sync
@@ -97,8 +97,6 @@ def trigger(
         answer = control.ask(name, body.by, asked, idempotency)
     except KeyUsed:
         raise HTTPException(422, "This idempotency key came with another request. Take a new one.") from None
-    except QueueFull:
-        raise HTTPException(429, f"{QUEUED_MAX} different requests of {name} wait already. Ask later.") from None
     daemon.desk.wake()
     return JSONResponse(answer, status_code=202)
 
@@ -175,11 +173,9 @@ def retry(daemon: Here, name: Name, body: shapes.Retrying) -> Response:
     """All of them, or these keys. The journal keeps how many, and no key."""
     engine = daemon.engine
     sync_of(engine, name)
-    control = engine.control()
-    number = control.retry(name, body.keys)
+    number = engine.control().retry(name, body.keys, body.by)
     if body.keys and not number:
         raise HTTPException(409, "None of these records is parked.")
-    control.note_act(body.by, "retry", name, {"records": number, "all": body.keys is None})
     return JSONResponse({"retried": number})
 
 

@@ -7,10 +7,13 @@ that was not synced when the power went, chance decides what reached the platter
 
 from __future__ import annotations
 
+import atexit
+import functools
 import random
 import shutil
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +22,19 @@ import pytest
 
 SOURCE = Path(__file__).with_name("disk.c")
 HEAD = struct.Struct("<c3xiqIIII")
+NUMBER = struct.Struct("<q")
 SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
 
 
-def library(folder: Path) -> Path:
-    """The shim, compiled into the folder; skips the test on a machine without a C compiler."""
+@functools.cache
+def library() -> Path | None:
+    """The shim, compiled once for each process; None on a machine without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("there is no C compiler for the disk with accidents (Debian: apt-get install gcc libc6-dev)")
-    made = folder / "disk.so"
+        return None
+    made = Path(tempfile.mkdtemp(prefix="syncer-disk-")) / "disk.so"
+    atexit.register(shutil.rmtree, made.parent, ignore_errors=True)
     words = [compiler, "-O2", "-shared", "-fPIC", str(SOURCE), "-o", str(made), "-ldl", "-lpthread"]
     subprocess.run(words, check=True, capture_output=True)
     return made
@@ -38,20 +44,36 @@ def library(folder: Path) -> Path:
 class Disk:
     """What goes wrong with one folder, as environment of the command that writes to it."""
 
-    library: Path
     folder: Path
     log: Path
+
+    def __post_init__(self) -> None:
+        if library() is None:
+            pytest.skip("there is no C compiler for the disk with accidents (Debian: apt-get install gcc libc6-dev)")
 
     def env(self, *, die_at: int = 0, full_at: int = 0, full_for: int = 0) -> dict[str, str]:
         """Environment for a command: die before a change, or have no room from one on (for so many, 0: for good)."""
         self.log.unlink(missing_ok=True)
+        self._orders.unlink(missing_ok=True)
+        self._orders.write_bytes(bytes(2 * NUMBER.size))
         told = {"DISK_DIE_AT": die_at, "DISK_FULL_AT": full_at, "DISK_FULL_FOR": full_for}
         return {
-            "LD_PRELOAD": str(self.library),
+            "LD_PRELOAD": str(library()),
             "DISK_FOLDER": str(self.folder),
             "DISK_LOG": str(self.log),
+            "DISK_ORDERS": str(self._orders),
             **{name: str(number) for name, number in told.items() if number},
         }
+
+    def die_in(self, changes: int) -> None:
+        """Let the command that runs die before the change that is so many further on."""
+        with self._orders.open("r+b", buffering=0) as orders:
+            (done,) = NUMBER.unpack(orders.read(NUMBER.size))
+            orders.write(NUMBER.pack(done + changes))
+
+    @property
+    def _orders(self) -> Path:
+        return self.log.with_name(f"{self.log.name}.orders")
 
     def changes(self) -> int:
         """How many changes and syncs the last command made."""

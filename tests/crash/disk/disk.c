@@ -3,6 +3,8 @@
    DISK_FOLDER   the folder whose changes count, absolute
    DISK_LOG      a file (outside of the folder) into which every change and every sync is written, with its data
    DISK_DIE_AT   the process is killed (SIGKILL) just before its so-many-th change or sync
+   DISK_ORDERS   a file of two numbers (64 bits each): how many changes there were, which is kept up to date, and what is
+                 to be DISK_DIE_AT from now on, which somebody may write there while the process goes on; 0: nothing
    DISK_FULL_AT  the so-many-th change fails with ENOSPC, and DISK_FULL_FOR - 1 further ones (0: all that come after)
 
    Changes are counted from 1: files made, written, cut, renamed, removed, synced, and folders made. Removing and
@@ -21,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -36,6 +39,7 @@ static const char *folder;
 static size_t folder_length;
 static int log_fd = -1;
 static long die_at, full_at, full_for, changes;
+static volatile int64_t *orders;
 static char is_watched[FDS]; /* Descriptors of files and folders below the folder. */
 static char appends[FDS];
 
@@ -48,15 +52,21 @@ struct head { /* As `tests/crash/disk/__init__.py` unpacks it. */
     uint32_t pad2;
 };
 
-__attribute__((constructor)) static void begin(void) {
+/* Again, for who has forked from a process that was loaded without these variables. */
+__attribute__((constructor)) void disk_begin(void) {
     folder = getenv("DISK_FOLDER");
     folder_length = folder ? strlen(folder) : 0;
     const char *text;
     if ((text = getenv("DISK_DIE_AT"))) die_at = atol(text);
     if ((text = getenv("DISK_FULL_AT"))) full_at = atol(text);
     if ((text = getenv("DISK_FULL_FOR"))) full_for = atol(text);
+    REAL(int, "open", const char *, int, ...);
+    if ((text = getenv("DISK_ORDERS"))) {
+        void *at = mmap(NULL, 2 * sizeof *orders, PROT_READ | PROT_WRITE, MAP_SHARED, real(text, O_RDWR | O_CLOEXEC), 0);
+        if (at == MAP_FAILED) abort();
+        orders = at;
+    }
     if ((text = getenv("DISK_LOG"))) {
-        REAL(int, "open", const char *, int, ...);
         int fd = real(text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         log_fd = fcntl(fd, F_DUPFD_CLOEXEC, 1000);
         /* Out of the way of whoever closes descriptors by number. */
@@ -90,6 +100,10 @@ static void put(char what, int fd, int64_t offset, const char *path, const char 
 /* One change is about to happen. 0: it may; -1: there is no room for it (errno is set). Called with the lock held. */
 static int counted(int needs_room) {
     changes++;
+    if (orders) {
+        orders[0] = changes;
+        if (orders[1]) die_at = orders[1];
+    }
     if (die_at && changes == die_at) kill(getpid(), SIGKILL);
     if (needs_room && full_at && changes >= full_at && (!full_for || changes < full_at + full_for)) {
         errno = ENOSPC;

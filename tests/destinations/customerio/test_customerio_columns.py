@@ -13,6 +13,7 @@ from destinations.customerio_parts.operations import ITEM_BYTES_MAX
 from destinations.standins.customerio import CustomerioStandIn
 from syncer.change import Alike, Change, Value
 from syncer.mapping import Sync
+from syncer.testing.stretches import stretch
 from tests.destinations.customerio.world import (
     CREATING,
     PEOPLE,
@@ -23,7 +24,6 @@ from tests.destinations.customerio.world import (
     push,
     sync_of,
 )
-from tests.destinations.stretches import stretch
 
 NOON = datetime.datetime(2026, 2, 28, 12, tzinfo=datetime.UTC)
 VALUES: dict[str, Sequence[Value]] = {

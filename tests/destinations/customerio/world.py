@@ -15,8 +15,8 @@ from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Server
 from syncer.change import Change, Outcome, Relation, Value
 from syncer.mapping import Brakes, Field, Sync
+from syncer.testing.stretches import each, stretch
 from syncer.transport import Gate, Transport
-from tests.destinations.stretches import each, stretch
 
 LONG = "x" * 1001
 """A value that customer.io refuses; the engine's own limit would have kept it back."""

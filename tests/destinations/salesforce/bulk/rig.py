@@ -11,13 +11,13 @@ from destinations.standins.server import Request
 from syncer.change import Alike, Change, Job, Outcome
 from syncer.errors import SyncerError
 from syncer.mapping import Field, Sync
+from syncer.testing.stretches import each, stretch
 from tests.destinations.salesforce.rig import (
     SCORE,
     a_change,
     results,
     sent,
 )
-from tests.destinations.stretches import each, stretch
 
 TITLE = Field(name="Title", column="title", type="text")
 NAME = Field(name="LastName", column="name", type="text")

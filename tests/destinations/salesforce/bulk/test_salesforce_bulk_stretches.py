@@ -21,6 +21,7 @@ from destinations.standins.salesforce import SalesforceStandIn
 from syncer.change import Change, Outcome, Value
 from syncer.mapping import Field
 from syncer.scratch import Scratch
+from syncer.testing.stretches import stretch
 from tests.destinations.salesforce.bulk.rig import (
     BOTH,
     CREATING,
@@ -33,7 +34,6 @@ from tests.destinations.salesforce.bulk.rig import (
     uploads,
 )
 from tests.destinations.salesforce.rig import BY_EMAIL, BY_USER_ID, Open, a_change, a_sync, for_user, sent
-from tests.destinations.stretches import stretch
 
 MOMENT = datetime.datetime(2026, 2, 28, 23, 59, 58, 500_000, tzinfo=datetime.UTC)
 VALUES: dict[str, Sequence[Value]] = {

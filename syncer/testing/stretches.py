@@ -1,4 +1,4 @@
-"""Batches that are no lists, out of changes that a test has made."""
+"""Batches that are no lists (see `syncer.stretch`), out of changes that a test has made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from syncer.stretch import Stretch
 
 @contextmanager
 def stretch(sync: Sync, changes: Sequence[Change], destination: Destination | None = None) -> Iterator[Stretch]:
-    """The changes in a plan's file, as a run has them; held as columns, where a destination makes texts of them."""
+    """The changes in a plan's file, as a run has them; held as columns with texts, where a destination makes some."""
     names = list(dict.fromkeys(name for change in changes for name in change.fields))
     slots = tuple(Slot(number, name, "") for number, name in enumerate(names))
     columns: dict[str, list[Any]] = {
@@ -42,9 +42,10 @@ def stretch(sync: Sync, changes: Sequence[Change], destination: Destination | No
         pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), file.name)
         plan = Plan(sync, Path(file.name), slots, total=len(changes), sendable=len(changes))
         whole = Range(plan, 0, len(changes), leaving(plan, 0, len(changes)))
-        if destination is not None:
-            rows = tuple(rows for _, rows in plan.read(0, len(changes)))
-            whole = replace(whole, columns=rows, made=tuple(destination.texts(sync, piece) for piece in whole.pieces()))
+        texts = [destination.texts(sync, piece) for piece in whole.pieces()] if destination is not None else []
+        made = tuple(text for text in texts if text is not None)
+        if made:
+            whole = replace(whole, columns=tuple(rows for _, rows in plan.read(0, len(changes))), made=made)
         yield whole
 
 

@@ -13,7 +13,17 @@ from destinations.standins.server import Answer, Request
 from syncer.change import Change, Job, Outcome
 from syncer.errors import ServiceUnavailable
 from syncer.mapping import Sync
-from tests.destinations.salesforce.bulk.rig import CREATING, WHOLE_JOB, Pushed, accepted, is_step, people, steps
+from tests.destinations.salesforce.bulk.rig import (
+    CREATING,
+    WHOLE_JOB,
+    Bulky,
+    Pushed,
+    Stretched,
+    accepted,
+    is_step,
+    people,
+    steps,
+)
 from tests.destinations.salesforce.rig import (
     BY_EMAIL,
     BY_ID,
@@ -28,7 +38,12 @@ from tests.destinations.salesforce.rig import (
 )
 
 
-@pytest.mark.parametrize("match", [BY_USER_ID, BY_EMAIL], ids=["upsert", "insert and update"])
+@pytest.mark.parametrize(
+    ("open_destination", "match"),
+    [(Bulky, BY_USER_ID), (Stretched, BY_USER_ID), (Bulky, BY_EMAIL)],
+    indirect=["open_destination"],
+    ids=["upsert", "upsert of a stretch", "insert and update"],
+)
 @pytest.mark.parametrize("kind", ["close", "lost"])
 @pytest.mark.parametrize("goes_on", [False, True], ids=["as it was", "gone on"])
 def test_process_may_die_at_any_request(

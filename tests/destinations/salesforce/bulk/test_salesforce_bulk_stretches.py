@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pytest
@@ -33,7 +33,7 @@ from tests.destinations.salesforce.bulk.rig import (
     steps,
     uploads,
 )
-from tests.destinations.salesforce.rig import BY_EMAIL, BY_USER_ID, Open, a_change, a_sync, for_user, sent
+from tests.destinations.salesforce.rig import BY_EMAIL, BY_USER_ID, Open, a_change, a_sync, for_user, openings, sent
 
 MOMENT = datetime.datetime(2026, 2, 28, 23, 59, 58, 500_000, tzinfo=datetime.UTC)
 VALUES: dict[str, Sequence[Value]] = {
@@ -62,6 +62,11 @@ VALUES: dict[str, Sequence[Value]] = {
 MATCHES = ["plain", " a b ", "A,B", 'say "no"', "Straße", "ÅNGSTRÖM", "#N/A?", "x" * 200]
 SYNC = a_sync(fields=tuple(Field(name=name, column=name) for name in VALUES), missing="create")
 IDENTIFIER = Identifier("Product_User_Id__c")
+
+
+@pytest.fixture
+def open_destination(standin: SalesforceStandIn) -> Iterator[Open]:
+    yield from openings(standin, Stretched, pace=10_000)
 
 
 def strange() -> list[Change]:
@@ -152,7 +157,7 @@ def test_a_stretch_is_halved_by_its_rows(standin: SalesforceStandIn, open_destin
     """A file that is too large goes in pieces that have each row once, whatever rows were left out of it before."""
     standin.ingest.upload_bytes_max = 100
     changes = [for_user(number, LastName="#N/A" if number % 3 == 0 else f"N {number}") for number in range(20)]
-    found = Pushed(open_destination(kind=Stretched).push(a_sync(**CREATING), changes))
+    found = Pushed(open_destination().push(a_sync(**CREATING), changes))
     sent = [line.partition(",")[0] for file in uploads(standin) for line in file.splitlines()[1:] if len(file) <= 100]
 
     assert {
@@ -173,9 +178,7 @@ def test_rows_for_one_record_are_refused_and_the_removed_are_looked_up(
         a_change("d", {"Product_User_Id__c": "tWIN"}, "new", LastName="D"),
         a_change("e", {"Product_User_Id__c": "new"}, "new", LastName="E"),
     ]
-    found = Pushed(
-        open_destination(kind=Stretched).push(a_sync(match=BY_USER_ID, fields=BOTH, missing="create"), changes)
-    )
+    found = Pushed(open_destination().push(a_sync(match=BY_USER_ID, fields=BOTH, missing="create"), changes))
 
     assert {
         "a": "rejected ambiguous",
@@ -191,7 +194,7 @@ def test_what_every_one_is_told_alike_is_told_at_once(standin: SalesforceStandIn
     """Thousands that are accepted, or that never left, are told by their places and not one by one."""
     sync, changes = a_sync(**CREATING), [for_user(number, LastName="N") for number in range(50)]
     with stretch(sync, changes) as large:
-        destination = super(Stretched, open_destination(kind=Stretched))
+        destination = super(Stretched, open_destination())
         yielded = list(destination.push(sync, large))
         job = next(iter(destination.push(sync, large)))
         resumed = list(destination.resume(sync, job.text, large))  # type: ignore[union-attr]  # The first is a job.
@@ -232,7 +235,7 @@ def test_records_of_a_stretch_are_looked_up_by_one_query(
         a_change("two", {"Email": "TWO@example.com"}, "new", LastName="Two"),
         a_change("odd", {"Email": "p7@example.com"}, "new", LastName="#N/A"),
     ]
-    found = Pushed(open_destination(kind=Stretched).push(a_sync(match=BY_EMAIL, fields=BOTH, missing=missing), changes))
+    found = Pushed(open_destination().push(a_sync(match=BY_EMAIL, fields=BOTH, missing=missing), changes))
     names = sorted(one["LastName"] for one in standin.records("Contact"))
 
     assert {
@@ -260,7 +263,7 @@ def test_children_of_an_account_stand_side_by_side(standin: SalesforceStandIn, o
         standin.put("Contact", LastName="N", Email=f"p{number}@example.com", AccountId=accounts[number % 3])
     first = standin.records("Contact")[0]["Id"]
     standin.org.locked[first] = 1
-    found = Pushed(open_destination(kind=Stretched).push(a_sync(match=BY_EMAIL, fields=BOTH), people(12)))
+    found = Pushed(open_destination().push(a_sync(match=BY_EMAIL, fields=BOTH), people(12)))
     accounts_of = {one["Id"]: one["AccountId"] for one in standin.records("Contact")}
     (file,) = uploads(standin)
     order = [accounts_of[line.partition(",")[0]] for line in file.splitlines()[1:]]
@@ -280,15 +283,15 @@ def test_a_stretch_that_was_looked_up_is_taken_up_again(
         standin.put("Contact", LastName="Old", Email=f"p{number}@example.com")
     sync, changes = a_sync(match=BY_EMAIL, fields=BOTH, missing="create"), people(9)
     standin.trouble("close", when=is_step(step), times=None)
-    first = Pushed(open_destination(kind=Stretched, attempts=1).push(sync, changes))
+    first = Pushed(open_destination(attempts=1).push(sync, changes))
     standin.troubles.clear()
-    again = Pushed(open_destination(kind=Stretched).resume(sync, first.jobs[-1], changes))
+    again = Pushed(open_destination().resume(sync, first.jobs[-1], changes))
     there = {f"u_{number}": "accepted" for number in range(6)} if step == "look" else {}
     rest = [change for change in changes if change.key not in there]
 
     assert there == {key: result for key, result in again.results.items() if result == "accepted"}
     assert there == accepted([change for change in changes if change.key in there])
-    assert accepted(rest) == Pushed(open_destination(kind=Stretched).push(sync, rest)).results
+    assert accepted(rest) == Pushed(open_destination().push(sync, rest)).results
     assert sorted(f"P {number}" for number in range(9)) == sorted(one["LastName"] for one in standin.records("Contact"))
 
 
@@ -299,7 +302,7 @@ def test_pages_that_are_not_whole_are_not_believed(standin: SalesforceStandIn, o
         standin.put("Contact", LastName="Old", Email=f"p{number}@example.com")
     standin.bulk_query.results_cut = 1
     changes = people(5)
-    found = Pushed(open_destination(kind=Stretched).push(a_sync(match=BY_EMAIL, **CREATING), changes))
+    found = Pushed(open_destination().push(a_sync(match=BY_EMAIL, **CREATING), changes))
 
     assert accepted(changes) == found.results
     assert 5 == len(standin.records("Contact"))
@@ -319,7 +322,7 @@ def test_requests_of_a_stretch_are_foretold(
     changes = [a_change(f"u_{n}", {name: f"p{n}@example.com"}, "changed", Title="T") for n in range(9)]
     for number in range(9):
         standin.put("Contact", LastName="Old", **{name: f"p{number}@example.com"})
-    destination, sync = open_destination(kind=Stretched), a_sync(match=match, fields=BOTH, missing="create")
+    destination, sync = open_destination(), a_sync(match=match, fields=BOTH, missing="create")
     Pushed(destination.push(sync, changes[:1]))
     before = standin.count
     with stretch(sync, changes) as large:

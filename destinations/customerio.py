@@ -12,13 +12,14 @@ attributes, https://docs.customer.io/journeys/people/manage/attributes
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from destinations.customerio_parts import checking, reading, rules, values
 from destinations.customerio_parts.account import Account, Whereabouts
+from destinations.customerio_parts.answers import Answer
 from destinations.customerio_parts.app import AppClient, Readings
-from destinations.customerio_parts.batches import Item, deliver
+from destinations.customerio_parts.batches import Item, UnclearError, deliver, send
 from destinations.customerio_parts.client import TrackClient
 from destinations.customerio_parts.operations import (
     BATCH_BYTES_MAX,
@@ -30,10 +31,11 @@ from destinations.customerio_parts.operations import (
 )
 from destinations.customerio_parts.rules import IDENTIFIER_BYTES_MAX, VALUE_BYTES_MAX
 from destinations.customerio_parts.settings import CustomerioSettings
-from syncer.change import Change, Held, Outcome, Value, Wanted, rejected
+from syncer.change import Alike, Change, Held, Outcome, Value, Wanted, rejected
 from syncer.destination import Destination, DestinationSettings, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
+from syncer.stretch import Columnar, Piece, Stretch
 from syncer.transport import Transport
 
 IN_FLIGHT_MAX = 16
@@ -100,6 +102,14 @@ class Customerio(Destination):
         """Bytes of the operations, and of the comma after each."""
         return sum(map(len, self._operations.of(sync, change)))
 
+    def texts(self, sync: Sync, piece: Piece) -> Columnar | None:
+        """The one operation of each; where something is related, which may take a second one, there are none."""
+        if sync.relate:
+            return None
+        from destinations.customerio_parts import columns  # Arrow takes time to load.
+
+        return columns.operations(sync, piece, self._operations.object_type(sync), self._operations.written_at)
+
     def check(self, sync: Sync) -> Iterable[Problem]:
         """Track credentials and region; with an `app_key` also that key, and that the object type exists."""
         return checking.check(sync, self._account, self.transport)
@@ -122,12 +132,18 @@ class Customerio(Destination):
         """Numbers are compared as numbers, instants as Unix seconds; null, absent and an empty text are equal."""
         return values.is_held(value, held)
 
-    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Alike]:
         """Send a batch; a piece that is refused as a whole is halved until the culprit stands alone.
 
         A change is accepted when all its operations were, and in doubt when only some of them were. Raises
         DestinationUnusable when the answer is not one that customer.io gives to a batch.
         """
+        client = TrackClient(self.settings, self.transport)
+        answer = None
+        if isinstance(changes, Stretch) and changes.texts:
+            answer = yield from self._push_texts(changes, client)
+            if answer is not None and answer.is_clean:
+                return
         items = []
         for change in changes:
             operations = self._operations.of(sync, change)
@@ -135,4 +151,23 @@ class Customerio(Destination):
                 yield rejected(change, "too_large", f"The record is larger than {ITEM_BYTES_MAX:,} bytes as JSON.")
             else:
                 items.append(Item(change, operations))
-        yield from deliver(items, TrackClient(self.settings, self.transport), self._account, self._whereabouts)
+        yield from deliver(items, client, self._account, self._whereabouts, answer)
+
+    def _push_texts(self, changes: Stretch, client: TrackClient) -> Generator[Outcome | Alike, None, Answer | None]:
+        """Send a batch whose operations are made; gives the answer, or None when one of them is too large.
+
+        When all were taken that is told. Of any other answer it has to be found out, change by change, what it says.
+        """
+        from destinations.customerio_parts import columns  # As above.
+
+        places = range(len(changes))
+        if columns.longest(changes.texts) - len(SEPARATOR) > ITEM_BYTES_MAX:
+            return None
+        try:
+            answer = send(client, columns.body(changes.texts), self._account, self._whereabouts)
+        except UnclearError as error:
+            yield Alike(Outcome("", "deferred", "unclear", str(error), doubt=True), places)
+            raise
+        if answer.is_clean:
+            yield Alike(Outcome("", "accepted"), places)
+        return answer

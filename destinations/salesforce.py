@@ -20,29 +20,31 @@ import datetime
 import hashlib
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from destinations.salesforce_parts import bulk, bulk_query, checking
 from destinations.salesforce_parts.bulk import Bulk
 from destinations.salesforce_parts.bulk_query import WholeObject
 from destinations.salesforce_parts.client import Client
-from destinations.salesforce_parts.collections import RECORDS_MAX, Row, create, update, upsert, write
+from destinations.salesforce_parts.collections import RECORDS_MAX, create, update, upsert, write
 from destinations.salesforce_parts.comparing import is_same
-from destinations.salesforce_parts.csv_rows import header_bytes, line_bytes
+from destinations.salesforce_parts.csv_rows import ID_BYTES, header_bytes, line_bytes
 from destinations.salesforce_parts.description import NUMBERS, ObjectDescription, describe, object_names
-from destinations.salesforce_parts.ingest import REQUESTS_MIN, Ingest
+from destinations.salesforce_parts.finding import Whole
+from destinations.salesforce_parts.ingest import REQUESTS_MIN, Ingest, Operation, Task
 from destinations.salesforce_parts.login import certificate_end
 from destinations.salesforce_parts.matching import PARENT, Matched, is_upserted, match_by_field, match_by_id
 from destinations.salesforce_parts.person import CONTACT, MOVED, match_person, person_lookups, refuse_objects
 from destinations.salesforce_parts.reading import LAST_WRITE, read_records
 from destinations.salesforce_parts.settings import SalesforceSettings
-from destinations.salesforce_parts.soql import ID, LEAD, Identifier, lookups
-from syncer.change import Change, Held, Job, Outcome, Value, Wanted
+from destinations.salesforce_parts.soql import ID, LEAD, VALUES_MAX, Identifier, lookups
+from syncer.change import Alike, Change, Held, Job, Outcome, Value, Wanted
 from syncer.destination import Allowance, Destination, Limits, Pace, ValueLimit
 from syncer.errors import DestinationUnusable, Problem
 from syncer.mapping import Sync
+from syncer.stretch import Columnar, Piece, Stretch
 from syncer.transport import Transport
 
 NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -67,7 +69,7 @@ class Salesforce(Destination):
         super().__init__(name, settings, transport)
         self._client = Client(settings, transport)
         ingest = Ingest(self._client, transport, settings.bulk_patience_seconds)
-        self._bulk = Bulk(ingest, _duplicate_rule(settings))
+        self._bulk = Bulk(ingest, _duplicate_rule(settings), transport.scratch)
         self._whole = WholeObject(self._client, transport, settings.bulk_patience_seconds)
         self._described: dict[str, ObjectDescription | None] = {}
         self._lock = threading.Lock()
@@ -138,15 +140,23 @@ class Salesforce(Destination):
         A job is of one object, so people who may be either of two always go with Collections.
         """
         limits = self.limits(sync)
-        jobs, calls = -(-planned // bulk.RECORDS_MAX), -(-planned // limits.records)
+        most = bulk.RECORDS_MAX if self._is_held(sync) else bulk.STRETCH_MAX
+        jobs, calls = -(-planned // most), -(-planned // limits.records)
         if planned < self.settings.bulk_from or calls <= jobs * REQUESTS_MIN or len(sync.objects) > 1:
             return replace(limits, way="Collections")
         room = bulk.UPLOAD_BYTES_MAX - header_bytes(sync)
-        return replace(limits, records=bulk.RECORDS_MAX, utf8_bytes=room, in_flight=1, way=bulk.WAY)
+        return replace(limits, records=most, utf8_bytes=room, in_flight=1, way=bulk.WAY)
 
     def weigh(self, sync: Sync, change: Change) -> int:
         """Bytes of its line in a file."""
         return line_bytes(sync, change)
+
+    def texts(self, sync: Sync, piece: Piece) -> Columnar:
+        """The lines of a file; of a record that is looked up with room for its Id, should that be longer."""
+        from destinations.salesforce_parts import lines  # Arrow takes time to load, and only large batches need it.
+
+        identifier = _identifier(self._described.get(sync.object), _match_name(sync))
+        return lines.texts(identifier, piece, ID_BYTES if self._is_sought(sync) else 0)
 
     def check(self, sync: Sync) -> Iterable[Problem]:
         """Log in, and hold the mapping against the description of every object that a record may be."""
@@ -172,12 +182,15 @@ class Salesforce(Destination):
         name = _match_name(sync)
         identifiers = {one: _identifier(self._described.get(one), name) for one in sync.objects}
         if len(sync.objects) > 1:
-            sought, is_key = list(changes), False
+            sought: Sequence[Change] = list(changes)
             texts = [change.match[name] for change in changes]
             queries = [len(person_lookups(identifiers, texts, self._parents(sync)))]
+        elif isinstance(changes, Stretch) and self._is_sought(sync):
+            # By one query for all; which of them are new is judged by the first ones.
+            queries = [-(-len(changes) // VALUES_MAX)]
+            changes = sought = changes[: bulk.RECORDS_MAX]
         else:
-            is_key = self._is_key(sync.object, name)
-            sought = [change for change in changes if not is_upserted(sync, change, is_key=is_key)]
+            sought = self._sought(sync, changes)
             texts = [change.match[name] for change in sought]
             queries = [len(lookups(sync.object, identifiers[sync.object], texts, fields=self._parents(sync)))]
         created = [change for change in sought if sync.missing == "create" and change.kind == "new"]
@@ -189,25 +202,43 @@ class Salesforce(Destination):
         writes = (len(sought) < len(changes)) + bool(created) + (len(created) < len(sought))
         return sum(queries) + writes * per_write
 
-    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Alike | Job]:
         """Find the records; then update, upsert and create with at most one request each, or one job each."""
         if len(sync.objects) > 1:
             yield from self._push_people(sync, changes)
             return
-        matched = self._matched(sync, changes)
-        if self._is_bulk(changes):
+        if not self._is_bulk(changes):
+            yield from self._write(sync, self._matched(sync, list(changes)))
+            return
+        identifier, ended = self._identifier(sync), list[str]()
+        left: Sequence[int] = range(len(changes))
+        whole: Whole | None = self._whole.find
+        if isinstance(changes, Stretch) and not self._is_held(sync):
+            left = yield from self._push_stretch(sync, identifier, changes, ended)
+            # Where all were looked up in vain, the same query would be made in vain again.
+            whole = None if self._is_sought(sync) else whole
+        for start in range(0, len(left), bulk.RECORDS_MAX):
+            places = left[start : start + bulk.RECORDS_MAX]
+            some = changes.at(places) if isinstance(changes, Stretch) else (changes[place] for place in places)
+            matched = self._matched(sync, list(some), whole)
             yield from matched.outcomes
-            yield from self._bulk.write(matched, self._identifier(sync))
-        else:
-            yield from self._write(sync, matched)
+            yield from self._bulk.write(matched, identifier, ended)
 
-    def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome]:
+    def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome | Alike]:
         """Read what the jobs of a batch did, once they have ended; a job that never began is aborted."""
+        identifier = self._identifier(sync)
 
-        def updates() -> Sequence[Row]:
-            return self._matched(sync, changes).updates
+        def updates() -> Any:
+            if isinstance(changes, Stretch) and self._is_sought(sync) and not self._is_held(sync):
+                from destinations.salesforce_parts.seeking import sought  # As above.
+                from destinations.salesforce_parts.stretches import Keyed
 
-        yield from self._bulk.resume(sync, job, changes, self._identifier(sync), updates)
+                found = sought(self._whole, Keyed.of(sync, identifier, changes), self._parents(sync))
+                if found is not None:
+                    return found.by_id()
+            return self._matched(sync, self._sought(sync, changes), self._whole.find).updates
+
+        yield from self._bulk.resume(sync, job, changes, identifier, updates)
 
     def read(self, sync: Sync, records: Iterable[Wanted]) -> Iterator[Held]:
         """By query, hundreds at a time; of a person the Contact first, and the one that a converted lead became."""
@@ -246,8 +277,59 @@ class Salesforce(Destination):
         """Whether a batch is one for jobs: as large as only `cut` for a large plan makes them."""
         return len(changes) > self.collections_max
 
-    def _matched(self, sync: Sync, changes: Sequence[Change]) -> Matched:
-        """The rows of a sync of one object."""
+    def _push_stretch(
+        self, sync: Sync, identifier: Identifier, changes: Stretch, ended: list[str]
+    ) -> Generator[Outcome | Alike | Job, None, Sequence[int]]:
+        """Write what can be written by columns, with a job for each way; gives the places of the others, which have to
+        be held."""
+        from destinations.salesforce_parts import seeking  # As above.
+        from destinations.salesforce_parts.stretches import Keyed, loaded
+
+        keyed = Keyed.of(sync, identifier, changes)
+        is_sought = self._is_sought(sync)
+        way: Operation = "update" if is_sought or identifier.name == ID else "upsert"
+        ready = loaded(Task(way, sync.object, identifier.name), keyed)
+        if not is_sought:
+            yield from ready.refused
+            yield from self._bulk.run(ready.load, ended)
+            return ready.sought
+        found = seeking.sought(self._whole, keyed, self._parents(sync))
+        if found is None:
+            return range(len(changes))
+        yield from ready.refused
+        yield from seeking.settled(found, ready.load.chosen)
+        loads = seeking.loads(found, ready.load.chosen)
+        # The jobs take their time, and what was read for the look-ups is not to be kept meanwhile.
+        del found, ready
+        for load in loads:
+            yield from self._bulk.run(load, ended)
+        return ()
+
+    def _is_held(self, sync: Sync) -> bool:
+        """Whether its rows are objects also in the largest batch: leads that may be made are looked up twice, and a
+        person is looked up at two objects."""
+        return len(sync.objects) > 1 or (sync.object == LEAD and sync.missing == "create" and self._is_sought(sync))
+
+    def _is_sought(self, sync: Sync) -> bool:
+        """Whether every record has to be looked up before it is written."""
+        name = _match_name(sync)
+        return len(sync.objects) > 1 or not (
+            name == ID or (sync.missing == "create" and self._is_key(sync.object, name))
+        )
+
+    def _sought(self, sync: Sync, changes: Sequence[Change]) -> list[Change]:
+        """The changes whose record has to be looked up."""
+        if isinstance(changes, Stretch) and not self._is_sought(sync):
+            if ID in sync.match:
+                return []
+            from destinations.salesforce_parts import lines  # As above.
+
+            return list(changes.at(lines.removed(changes)))
+        is_key = self._is_key(sync.object, _match_name(sync))
+        return [change for change in changes if not is_upserted(sync, change, is_key=is_key)]
+
+    def _matched(self, sync: Sync, changes: Sequence[Change], whole: Whole | None = None) -> Matched:
+        """The rows of a sync of one object; `whole` is as `look_up` has it."""
         if ID in sync.match:
             return match_by_id(sync, changes)
         return match_by_field(
@@ -257,7 +339,7 @@ class Salesforce(Destination):
             is_key=self._is_key(sync.object, _match_name(sync)),
             changes=changes,
             parents=self._parents(sync),
-            whole=self._whole.find if self._is_bulk(changes) else None,
+            whole=whole,
         )
 
     def _push_people(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:

@@ -17,9 +17,9 @@ from syncer.stages import Stages
 if TYPE_CHECKING:
     from syncer.canonical import Canon
     from syncer.control import Control
-    from syncer.delivery import Delivered
     from syncer.plan import Hold, Plan
     from syncer.state import Inputs, State
+    from syncer.tally import Delivered
 
 log = structlog.get_logger(__name__)
 

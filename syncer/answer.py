@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from syncer.scratch import Scratch
+
 BYTES_MAX = 256 * 1024 * 1024
-"""Of an answer, unpacked. The largest that is asked for is a file of results of a bulk job, of 150 MB at most."""
+"""Of an answer in memory, unpacked."""
+SCRATCH_BYTES_MAX = 4 * 1024**3
+"""Of an answer that goes to disk: the results of a bulk job have every line of its file, with a reason beside each."""
 PIECE_BYTES = 64 * 1024
 TIMEOUTS_MAX = 10
 """An answer has to be whole within so many times the timeout, which is how long it may stay silent."""
@@ -25,6 +31,10 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 class TooLarge(Exception):
     """There is more of the answer than anything that we ask for."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__()
+        self.bytes_max = bytes_max
 
 
 class TooSlow(Exception):
@@ -46,12 +56,30 @@ class Answer(requests.Response):
 
         Raises TooLarge, TooSlow, and what `requests` raises for a body that is cut short.
         """
-        until = time.monotonic() + timeout_seconds * TIMEOUTS_MAX
         pieces: list[bytes] = []
+        self._take(pieces.append, timeout_seconds, bytes_max)
+        self._content, self._content_consumed = b"".join(pieces), True
+
+    def put_down(self, scratch: Scratch, timeout_seconds: float, bytes_max: int = SCRATCH_BYTES_MAX) -> None:
+        """Take the whole body into a file, out of which it is read from then on as `raw`.
+
+        Raises as `read` does, and FullDisk.
+        """
+        file = scratch.file()
+        try:
+            self._take(partial(scratch.put, file), timeout_seconds, bytes_max)
+            scratch.rewind(file)
+        except BaseException:
+            file.close()
+            raise
+        self.raw = file
+
+    def _take(self, keep: Callable[[bytes], object], timeout_seconds: float, bytes_max: int) -> None:
+        until = time.monotonic() + timeout_seconds * TIMEOUTS_MAX
         size = 0
         try:
             while piece := self.raw.read1(PIECE_BYTES, decode_content=True):
-                pieces.append(piece)
+                keep(piece)
                 size += len(piece)
                 if size > bytes_max or time.monotonic() > until:
                     self.raw.close()
@@ -61,11 +89,10 @@ class Answer(requests.Response):
         except (HTTPError, OSError) as error:
             raise requests.exceptions.ChunkedEncodingError(error) from None
         if size > bytes_max:
-            raise TooLarge
+            raise TooLarge(bytes_max)
         if piece:
             raise TooSlow
         self.raw.release_conn()
-        self._content, self._content_consumed = b"".join(pieces), True
 
     def json(self, **options: Any) -> Any:
         """The body as JSON. What is nested too deeply, or has a number without end, is none; half a character, as of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -81,6 +81,17 @@ class Outcome(NamedTuple):
     message: str = ""
     doubt: bool = False
     again: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """One outcome for many changes of a large batch, by their places in it; the outcome's own key is empty.
+
+    For what is accepted or deferred to the next run. What is rejected, or is to be tried again, has an `Outcome` each.
+    """
+
+    outcome: Outcome
+    places: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)

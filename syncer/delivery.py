@@ -9,23 +9,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 
-from syncer.change import MISSING, Change, Outcome, Value, deferred
+from syncer.batches import AnyBatch, Batch, cut, sendable
+from syncer.change import Alike, Change, Outcome, Value
 from syncer.control import Code, Control, Settled, answers_text
 from syncer.crew import Crew
-from syncer.destination import Destination, Limits
+from syncer.destination import Destination
 from syncer.errors import DestinationUnusable, ServiceUnavailable, StateDamaged, Stopping, SyncerError, cause_of
 from syncer.logs import place_of
-from syncer.mapping import Sync
-from syncer.plan import HIDDEN, Cost, Plan, shown
+from syncer.plan import HIDDEN, KINDS, Plan, shown
 from syncer.pushing import BrokenPromise, Pauses, Pushed, Pushing
 from syncer.redaction import redacted, secrets_of
 from syncer.room import Room
 from syncer.stages import Stages
+from syncer.tally import Delivered, Tally
 from syncer.transport import TOO_MANY
 
 REJECTED_SHARE_MAX = 0.5
@@ -40,110 +41,6 @@ MESSAGE_CHARACTERS_MAX = 500
 
 PACED = "rescore_rate"
 """Code of the reason for which records of a plan are left to the next runs."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """Changes that leave together; lo and hi are their rows in the plan."""
-
-    lo: int
-    changes: list[Change] = field(default_factory=list)
-    payloads: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, rows: Iterable[tuple[str, Change]], lo: int) -> Batch:
-        """A batch of these (payload, change), the first of which is row `lo` of the plan."""
-        batch = cls(lo)
-        for payload, change in rows:
-            batch.changes.append(change)
-            batch.payloads.append(payload)
-        return batch
-
-    @property
-    def hi(self) -> int:
-        """One past the last row."""
-        return self.lo + len(self.changes)
-
-
-@dataclass(slots=True)
-class Tally:
-    """How the outcomes of some changes count."""
-
-    accepted: int = 0
-    rejected: int = 0
-    deferred: int = 0
-    unsent: int = 0
-    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(result, code) → how many, for everything that was rejected or deferred, or is left to the next runs."""
-    samples: dict[tuple[str, str], str] = field(default_factory=dict)
-    """(result, code) → one message."""
-    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(kind of change, accepted, rejected, deferred or unsent) → how many."""
-
-    def count(self, result: str, code: str, message: str) -> None:
-        """One change that was rejected or deferred."""
-        if result == "rejected":
-            self.rejected += 1
-        else:
-            self.deferred += 1
-        self.reasons[result, code] += 1
-        self.samples.setdefault((result, code), message)
-
-    def add(self, other: Tally) -> None:
-        """Count the changes of another tally too."""
-        self.accepted += other.accepted
-        self.rejected += other.rejected
-        self.deferred += other.deferred
-        self.unsent += other.unsent
-        self.reasons.update(other.reasons)
-        self.kinds.update(other.kinds)
-        self.samples = other.samples | self.samples
-
-    @property
-    def refused(self) -> int:
-        """Rejected records that are at the destination: what is not there was skipped on purpose."""
-        return self.rejected - self.reasons["rejected", MISSING]
-
-
-@dataclass(slots=True, kw_only=True)
-class Delivered(Tally):
-    """What became of a plan. The four counts add up to `planned`."""
-
-    planned: int
-    error: str | None = None
-    cause: str | None = None
-    """One word for `error`, as errors have it; "records" when too many of them were refused."""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The counts of the JSON form."""
-        return {
-            "planned": self.planned,
-            "accepted": self.accepted,
-            "rejected": self.rejected,
-            "deferred": self.deferred,
-            "unsent": self.unsent,
-        }
-
-
-def cut(
-    rows: Iterator[tuple[str, Change]], destination: Destination, sync: Sync, limits: Limits, lo: int = 0
-) -> Iterator[Batch]:
-    """Batches as full as the destination's limits allow, in the plan's order."""
-    batch, size = Batch(lo), 0
-    heaviest, records_max = limits.utf8_bytes, limits.records
-    for payload, change in rows:
-        weight = 0 if heaviest is None else destination.weigh(sync, change)
-        is_full = len(batch.changes) >= records_max
-        is_heavy = heaviest is not None and batch.changes and size + weight > heaviest
-        if is_full or is_heavy:
-            yield batch
-            batch, size = Batch(batch.hi), 0
-        batch.changes.append(change)
-        batch.payloads.append(payload)
-        size += weight
-    if batch.changes:
-        yield batch
 
 
 @dataclass(slots=True)
@@ -168,12 +65,12 @@ class Delivery:
         When the store cannot be written, nothing more leaves, and what could not be remembered counts as deferred.
         """
         sync, later = self.plan.sync, self.plan.later
-        sendable = _sendable(self.plan, self.records_max)
-        limits = self.destination.cut(sync, sendable)
+        most = sendable(self.plan, self.records_max)
+        limits = self.destination.cut(sync, most)
         with Crew() as crew:
             flight = _Flight(self, crew, Room(self.destination.settings.in_flight or limits.in_flight))
             try:
-                for batch in cut(self.plan.rows_of(0, sendable), self.destination, sync, limits):
+                for batch in cut(self.plan, most, self.destination, limits):
                     flight.land()
                     if self.stop.is_set() or flight.is_over or not flight.remember((self.plan_id, batch.lo, batch.hi)):
                         break
@@ -190,24 +87,22 @@ class Delivery:
                 f"{later:,} re-scored records wait for the next runs: `rescore_rate` lets {sync.rescore_rate:,} go in "
                 "each."
             )
-        done.error = self._error(flight, sendable - flight.sent)
+        done.error = self._error(flight, most - flight.sent)
         done.cause = self._cause(flight) if done.error else None
         return done
 
-    def push(self, batch: Batch) -> Pushed:
+    def push(self, batch: AnyBatch) -> Pushed:
         """Push one batch whose intent is durable; belongs to a thread of its own."""
-        with self.stages.piece("push batch", changes=len(batch.changes)):
+        with self.stages.piece("push batch", changes=len(batch)):
             return self._pushing.push(batch.changes, partial(self.control.note_job, self.plan_id, batch.lo))
 
-    def resume(self, batch: Batch, job: str) -> Tally:
+    def resume(self, batch: AnyBatch, job: str) -> Tally:
         """Find out what became of a batch that a process left behind with a job, and remember it.
 
         Raises what the destination raises: as long as its job cannot be asked, nothing may be sent again.
         """
         pushed = self._pushing.resume(job, batch.changes, partial(self.control.note_job, self.plan_id, batch.lo))
-        for change in batch.changes:
-            pushed.outcomes.setdefault(change.key, deferred(change, "unknown", "", doubt=True))
-        settled, tally = self.settle(batch, pushed)
+        settled, tally = self.settle(batch, pushed, _unheard(None))
         self.control.commit(self.sync_id, [settled], None)
         if pushed.raised is not None:
             raise pushed.raised
@@ -217,36 +112,41 @@ class Delivery:
     def _pushing(self) -> Pushing:
         return Pushing(self.plan.sync, self.destination, self.stop, self.pauses)
 
-    def settle(self, batch: Batch, pushed: Pushed) -> tuple[Settled, Tally]:
-        """What is to be remembered of a batch, and how it counts once it is."""
-        codes = bytearray(len(batch.changes))
+    def settle(self, batch: AnyBatch, pushed: Pushed, unheard: Outcome | None) -> tuple[Settled, Tally]:
+        """What is to be remembered of a batch, and how it counts once it is.
+
+        `unheard` is the outcome of what was not heard of; None when it is as if it had never left.
+        """
+        codes, own = _codes(batch, pushed)
+        tally = Tally()
         # A job that could not be asked to its end is taken up again by the next run.
-        settled, tally = Settled(self.plan_id, batch.lo, b"", is_over=pushed.raised is None), Tally()
+        settled = Settled(self.plan_id, batch.lo, b"", is_over=pushed.raised is None)
         rejections: list[tuple[int, str, str]] = []
-        for row, change in enumerate(batch.changes):
-            outcome = pushed.outcomes.get(change.key) or _without_outcome(change, pushed.raised)
-            if outcome is None:
-                # Refused as a whole before anything was applied: it is as if it had never left.
-                codes[row] = Code.DEFERRED
-                tally.unsent += 1
-                continue
-            codes[row] = _code(outcome)
-            tally.kinds[change.kind, outcome.result] += 1
-            if outcome.result == "accepted":
-                tally.accepted += 1
-                if change.key in self.plan.parked_keys:
-                    settled.cleared.append(change.key)
-                continue
+        for place, (payload, change) in zip(own, batch.picked(own), strict=True):
+            outcome = pushed.outcomes[change.key]
             message = self._clean(outcome.message, change)
             if outcome.result == "rejected":
-                settled.parked.append((change.key, batch.payloads[row], outcome.code, message))
-                rejections.append((row, outcome.code, message))
+                settled.parked.append((change.key, payload, outcome.code, message))
+                rejections.append((place, outcome.code, message))
             tally.count(outcome.result, outcome.code, message)
-        settled.codes = bytes(codes)
-        told = pushed.requests
-        settled.answers = answers_text(
-            rejections, _runs(told.get(one.key, "") for one in batch.changes) if told else []
-        )
+        alike = [one for one, _ in pushed.alike if one.places and one.outcome.result != "accepted"]
+        if _UNHEARD in codes and unheard is not None:
+            alike.append(Alike(unheard, [place for place, code in enumerate(codes) if code == _UNHEARD]))
+            codes = codes.replace(bytes([_UNHEARD]), bytes([_code(unheard)]))
+        for one in alike:
+            (_, first), *_ = batch.picked(one.places[:1])
+            message = self._clean(one.outcome.message, first)
+            tally.count(one.outcome.result, one.outcome.code, message, len(one.places))
+        tally.accepted = codes.count(Code.ACCEPTED)
+        tally.unsent = codes.count(_UNHEARD)
+        tally.kinds = Counter(zip(batch.kinds(), map(_RESULTS.__getitem__, codes), strict=True))
+        for kind in KINDS.values():
+            tally.kinds.pop((kind, ""), None)
+        settled.codes = bytes(codes.replace(bytes([_UNHEARD]), bytes([Code.DEFERRED])))
+        if parked := self.plan.parked_keys:
+            done = zip(batch.keys(), codes, strict=True)
+            settled.cleared = [key for key, code in done if code == Code.ACCEPTED and key in parked]
+        settled.answers = answers_text(rejections, _runs(_requests(batch, pushed)))
         return settled, tally
 
     def _clean(self, message: str, change: Change) -> str:
@@ -294,7 +194,7 @@ class _Flight:
         self._delivery = delivery
         self._crew = crew
         self._room = room
-        self._flying: dict[Future[Pushed], Batch] = {}
+        self._flying: dict[Future[Pushed], AnyBatch] = {}
         self._landed: list[tuple[Settled, Tally]] = []
         self.done = Delivered(planned=delivery.plan.sendable)
         self.error: Exception | None = None
@@ -311,10 +211,10 @@ class _Flight:
         outcomes = self.done.accepted + self.done.rejected
         return outcomes >= REJECTED_AFTER and self.done.refused / outcomes > REJECTED_SHARE_MAX
 
-    def take_off(self, batch: Batch) -> None:
+    def take_off(self, batch: AnyBatch) -> None:
         """Send a batch whose intent is durable."""
         self._flying[self._crew.start(partial(self._delivery.push, batch))] = batch
-        self.sent += len(batch.changes)
+        self.sent += len(batch)
 
     def land(self) -> None:
         """Take what is back, and wait until there is room for one more, or the process is to stop."""
@@ -331,7 +231,7 @@ class _Flight:
             if given_up is not None and time.monotonic() > given_up:
                 break
             self._take(LOOK_SECONDS)
-        self.abandoned = sum(len(batch.changes) for batch in self._flying.values())
+        self.abandoned = sum(len(batch) for batch in self._flying.values())
         self.done.deferred += self.abandoned
 
     def remember(self, intent: tuple[int, int, int] | None) -> bool:
@@ -361,19 +261,67 @@ class _Flight:
             told = {"too_many": transport.statuses[TOO_MANY], "paced": transport.paced}
             self._room.landed(others=len(self._flying), was_full=was_full, **told)
             pushed = future.result()
-            self._landed.append(self._delivery.settle(batch, pushed))
-            self._delivery.progress(len(batch.changes))
+            self._landed.append(self._delivery.settle(batch, pushed, _unheard(pushed.raised)))
+            self._delivery.progress(len(batch))
             if pushed.raised is not None and (self.error is None or isinstance(self.error, ServiceUnavailable)):
                 self.error = pushed.raised
 
 
-def _without_outcome(change: Change, raised: Exception | None) -> Outcome | None:
-    """What a change without an outcome is: None when nothing of it can have been applied and nothing was asked."""
+def _unheard(raised: Exception | None) -> Outcome | None:
+    """The outcome of changes that have none: None when nothing of them can have been applied and nothing was asked, so
+    that it is as if they had never left."""
     if isinstance(raised, DestinationUnusable) or (isinstance(raised, Stopping) and not raised.doubt):
         return None
     doubt = raised.doubt if isinstance(raised, ServiceUnavailable | Stopping) else True
     code = "unavailable" if isinstance(raised, ServiceUnavailable) else "unknown"
-    return Outcome(change.key, "deferred", code, str(raised) if isinstance(raised, ServiceUnavailable) else "", doubt)
+    return Outcome("", "deferred", code, str(raised) if isinstance(raised, ServiceUnavailable) else "", doubt)
+
+
+_UNHEARD = 254
+"""Stands among the codes of a batch for a change of which nothing was heard."""
+_RESULTS: Mapping[int, str] = {
+    Code.ACCEPTED: "accepted",
+    Code.REJECTED: "rejected",
+    Code.DEFERRED: "deferred",
+    Code.UNKNOWN: "deferred",
+    _UNHEARD: "",
+}
+
+
+def _codes(batch: AnyBatch, pushed: Pushed) -> tuple[bytearray, list[int]]:
+    """A code for each change, and the places of those that were not accepted by an outcome of their own."""
+    codes = bytearray([_UNHEARD]) * len(batch)
+    for one, _ in pushed.alike:
+        code = _code(one.outcome)
+        for place in one.places:
+            codes[place] = code
+    if isinstance(batch, Batch):
+        told = [pushed.outcomes.get(change.key) for change in batch.changes]
+        own = []
+        for place, outcome in enumerate(told):
+            if outcome is not None:
+                codes[place] = code = _code(outcome)
+                if code != Code.ACCEPTED:
+                    own.append(place)
+        return codes, own
+    for key, place in pushed.places.items():
+        codes[place] = _code(pushed.outcomes[key])
+    return codes, sorted(place for place in pushed.places.values() if codes[place] != Code.ACCEPTED)
+
+
+def _requests(batch: AnyBatch, pushed: Pushed) -> Iterable[str]:
+    """For each change the service's id of the request that told its outcome; nothing at all where there are no ids."""
+    if isinstance(batch, Batch):
+        return (pushed.requests.get(change.key, "") for change in batch.changes) if pushed.requests else ()
+    if not pushed.requests and not any(request for _, request in pushed.alike):
+        return ()
+    requests = [""] * len(batch)
+    for one, request in pushed.alike:
+        for place in one.places:
+            requests[place] = request
+    for key, request in pushed.requests.items():
+        requests[pushed.places[key]] = request
+    return requests
 
 
 def _code(outcome: Outcome) -> int:
@@ -402,28 +350,3 @@ def _spellings(value: Value) -> list[str]:
     if isinstance(value, float):
         texts.append(f"{value:g}")
     return [text for text in texts if text]
-
-
-def _sendable(plan: Plan, records_max: int | None) -> int:
-    """How many records of a plan one run sends at most."""
-    sendable = plan.sendable - plan.later
-    return sendable if records_max is None else min(records_max, sendable)
-
-
-def estimate(plan: Plan, destination: Destination, records_max: int | None = None) -> Cost:
-    """What one run of a plan (a canary of it: `records_max` records) costs: its batches are cut as they will be, and a
-    very large plan is extrapolated. Asks nothing of the service."""
-    sendable = _sendable(plan, records_max)
-    limits = destination.cut(plan.sync, sendable)
-    looked_at = min(sendable, max(SAMPLED, limits.records))
-    requests = sum(
-        destination.requests(plan.sync, batch.changes)
-        for batch in cut(plan.rows_of(0, looked_at), destination, plan.sync, limits)
-    )
-    if looked_at:
-        requests = -(-requests * sendable // looked_at)
-    return Cost(requests, limits.way if sendable else "")
-
-
-SAMPLED = 20_000
-"""Changes of a plan that are cut into batches to learn its cost."""

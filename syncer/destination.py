@@ -7,7 +7,8 @@ happen in `syncer.transport` and `syncer.delivery`, never in an adapter.
 An adapter **must**
 - send every request through a session of the `Transport` it was given (a vendor's client gets it mounted);
 - send exactly `change.fields`: nothing that is absent, None as an explicit clear;
-- yield exactly one `Outcome` for each change of a batch, as soon as it is known, in any order;
+- yield exactly one `Outcome` for each change of a batch, as soon as it is known, in any order (of a large batch also
+  an `Alike` for many of them);
 - return "the destination refuses this record" as an outcome, never as an exception;
 - survive being called from several threads at once, one batch each;
 - be harmless when a batch is sent twice, or mark the one request that is not with `transport.ONCE`;
@@ -34,11 +35,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from syncer.change import Change, Held, Job, Outcome, Value, Wanted
+from syncer.change import Alike, Change, Held, Job, Outcome, Value, Wanted
 from syncer.errors import DestinationUnusable, Problem
 
 if TYPE_CHECKING:
     from syncer.mapping import Sync
+    from syncer.stretch import Columnar, Piece
     from syncer.transport import Transport
 
 
@@ -181,8 +183,12 @@ class Destination(ABC):
         """Credentials, object and fields, asked of the service; every problem at once; changes nothing."""
 
     @abstractmethod
-    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Alike | Job]:
         """Send one batch (within `cut`) and yield one outcome per change as soon as it is known.
+
+        Where `cut` allows more than `HELD_MAX` changes, or the batch was weighed by `texts`, it is a `Stretch`: a
+        sequence that makes objects whenever it is gone through, and has columns, which are much less work. Of its
+        changes an `Alike` may tell many at once.
 
         A deferred outcome with `again` is tried again by the engine: the records come in another, smaller call.
         """
@@ -194,7 +200,7 @@ class Destination(ABC):
         """
         return self.limits(sync)
 
-    def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+    def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome | Alike | Job]:
         """Take up a batch whose process died after it had yielded this job; yields as `push` does.
 
         A change without an outcome stays in doubt, which is what an adapter without jobs says of all of them. Must
@@ -244,3 +250,11 @@ class Destination(ABC):
         What it takes to know that may stay in `change.worked_out` for `push`.
         """
         return 0
+
+    def texts(self, sync: Sync, piece: Piece) -> Columnar | None:
+        """What each of these changes becomes in a request's body, as text, made by columns; its UTF-8 bytes are its
+        weight. They are the `texts` of a `Stretch` that is held.
+
+        None for changes that are to be weighed one by one; of one sync it is all of them or none.
+        """
+        return None

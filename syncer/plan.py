@@ -218,7 +218,7 @@ class Plan:
         """The changes of these keys that may be sent."""
         wanted: list[Any] = [("key", "in", list(keys)), ("_parked", "==", False)]
         for batch in pq.read_table(self.file, filters=wanted).to_batches():
-            for _, change in self._of(batch, 0):
+            for _, change in self.of(batch, range(batch.num_rows)):
                 yield change
 
     def deletions(self, limit: int) -> list[Change]:
@@ -229,28 +229,38 @@ class Plan:
 
         wanted = (dataset.field("_op") == REMOVED) & ~dataset.field("_parked")
         table = dataset.dataset(self.file).scanner(filter=wanted).head(limit)
-        return [change for batch in table.to_batches() for _, change in self._of(batch, 0)]
+        return [change for batch in table.to_batches() for _, change in self.of(batch, range(batch.num_rows))]
 
     def rows_of(self, lo: int, hi: int) -> Iterator[tuple[str, Change]]:
         """(payload, change) of the file's rows lo to hi; only a few thousand are in memory at once."""
+        for position, batch in self.read(lo, hi):
+            yield from self.of(batch, range(position, position + batch.num_rows))
+
+    def read(
+        self, lo: int, hi: int, at_once: int = ROWS_AT_ONCE, wanted: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(number of the first, rows) of the file's rows lo to hi: these columns, or all that changes are made of."""
         position = 0
         with pq.ParquetFile(self.file) as file:
-            wanted = [name for name in file.schema_arrow.names if name not in NOT_SENT]
+            columns = list(wanted or []) or [name for name in file.schema_arrow.names if name not in NOT_SENT]
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 if position + rows <= lo:
                     position += rows
                     continue
-                for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=wanted):
+                for batch in file.iter_batches(at_once, row_groups=[group], columns=columns):
                     if position >= hi:
                         return
                     if position + batch.num_rows > lo:
                         first, last = max(lo - position, 0), min(hi - position, batch.num_rows)
-                        yield from self._of(batch.slice(first, last - first), position + first)
+                        yield position + first, batch.slice(first, last - first)
                     position += batch.num_rows
 
-    def _of(self, batch: pa.RecordBatch, position: int) -> Iterator[tuple[str, Change]]:
-        """Python objects for changed records only: this is the one place where they are made."""
+    def of(self, batch: pa.RecordBatch, positions: Sequence[int]) -> Iterator[tuple[str, Change]]:
+        """(payload, change) of rows that were read, which have these numbers in the file.
+
+        Python objects are for changed records only: this is the one place where they are made.
+        """
         keys, payloads, rescored = (values_of(batch, name) for name in ("key", "_payload", "_rescored"))
         kinds = [KINDS[op] for op in values_of(batch, "_op")]
         masks = values_of(batch, "_mask")
@@ -280,7 +290,7 @@ class Plan:
                 {identifier: values[row] for identifier, values in match},
                 {name: after[row] for name, after in after_by_mask[mask]},
                 {name: before[row] for bit, name, _, before in fields if mask & known & bit} if known else NOTHING,
-                position + row,
+                positions[row],
                 rescored[row],
             )
             if relations:

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from syncer.change import Change, Job, Outcome, deferred
+from syncer.change import Alike, Change, Job, Outcome, deferred
 from syncer.destination import Destination
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
 from syncer.mapping import Sync
+from syncer.stretch import Stretch
 
 AGAIN_ROUNDS = 3
 """How often a run tries a record again that somebody holds locked; then it waits for the next run."""
@@ -41,12 +42,105 @@ class Pauses:
 
 @dataclass(slots=True)
 class Pushed:
-    """What became of a batch: its outcomes by key as far as they are known, and what was raised."""
+    """What became of a batch as far as it is known, and what was raised.
+
+    Requests are the service's own ids of those that were answered last before an outcome, where it gives ids.
+    """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    """By key."""
     raised: Exception | None = None
     requests: dict[str, str] = field(default_factory=dict)
-    """Key → the service's own id of the request that was answered last before the outcome, where it gives ids."""
+    """Key → request, for `outcomes`."""
+    alike: list[tuple[Alike, str]] = field(default_factory=list)
+    """Of a large batch, with their requests."""
+    places: dict[str, int] = field(default_factory=dict)
+    """Key → place, for `outcomes` of a large batch."""
+
+
+class _Keys:
+    """The changes of a held batch of which nothing was heard yet."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._changes = changes
+        self._keys = {change.key for change in changes}
+
+    def take(self, answer: Outcome | Alike, request: str, pushed: Pushed) -> bool:
+        """Put down an answer; False for one that nobody waits for."""
+        if isinstance(answer, Alike) or answer.key not in self._keys:
+            return False
+        self._keys.remove(answer.key)
+        pushed.outcomes[answer.key] = answer
+        if request:
+            pushed.requests[answer.key] = request
+        return True
+
+    def close(self, pushed: Pushed) -> bool:
+        """Nothing more comes. False when something was put down that nobody had waited for."""
+        return True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was heard."""
+        return not self._keys
+
+    def doubt(self, message: str, pushed: Pushed) -> None:
+        """Nobody knows of the rest whether it arrived."""
+        for change in self._changes:
+            if change.key in self._keys:
+                pushed.outcomes[change.key] = deferred(change, "unknown", message, doubt=True)
+
+
+class _Places:
+    """The same of a large batch, by places: a byte each."""
+
+    def __init__(self, changes: Stretch) -> None:
+        self._changes = changes
+        self._heard = bytearray(len(changes))
+
+    def take(self, answer: Outcome | Alike, request: str, pushed: Pushed) -> bool:
+        """As that of a held batch; where the key of an outcome belongs is looked up for all of them at the end."""
+        if isinstance(answer, Outcome):
+            is_awaited = answer.key not in pushed.outcomes
+            pushed.outcomes.setdefault(answer.key, answer)
+            if request and is_awaited:
+                pushed.requests[answer.key] = request
+            return is_awaited
+        if answer.outcome.result == "rejected" or _is_again(answer.outcome) or not self._hear(answer.places):
+            return False
+        pushed.alike.append((answer, request))
+        return True
+
+    def close(self, pushed: Pushed) -> bool:
+        """As that of a held batch."""
+        found = self._changes.places(list(pushed.outcomes))
+        pushed.places = {key: place for key, place in found.items() if self._hear([place])}
+        is_awaited = len(pushed.places) == len(pushed.outcomes)
+        pushed.outcomes = {key: pushed.outcomes[key] for key in pushed.places}
+        return is_awaited
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was heard."""
+        return 0 not in self._heard
+
+    def doubt(self, message: str, pushed: Pushed) -> None:
+        """Nobody knows of the rest whether it arrived."""
+        rest = [place for place, is_heard in enumerate(self._heard) if not is_heard]
+        if rest:
+            pushed.alike.append((Alike(Outcome("", "deferred", "unknown", message, doubt=True), rest), ""))
+
+    def _hear(self, places: Sequence[int]) -> bool:
+        """Whether all of them exist and were waited for."""
+        heard = self._heard
+        if not places:
+            return True
+        if min(places) < 0 or max(places) >= len(heard) or any(heard[place] for place in places):
+            return False
+        before = heard.count(0)
+        for place in places:
+            heard[place] = 1
+        return before - heard.count(0) == len(places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +156,7 @@ class Pushing:
         """Push a batch, and what of it can be tried again in this run. `note` makes a job's text durable."""
         pushed = self._ask(changes, self.destination.push(self.sync, changes), note)
         for round_number in range(AGAIN_ROUNDS):
-            again = [change for change in changes if _is_again(pushed.outcomes.get(change.key))]
+            again = _to_try_again(changes, pushed)
             if not again or pushed.raised is not None or self.stop.wait(self.pauses.before(round_number)):
                 break
             # Records of one parent travel together, or each of them would lock it for the others.
@@ -91,41 +185,41 @@ class Pushing:
     def _ask(
         self,
         changes: Sequence[Change],
-        answers: Iterator[Outcome | Job],
+        answers: Iterator[Outcome | Alike | Job],
         note: Callable[[str], None],
         *,
         is_whole: bool = True,
     ) -> Pushed:
         pushed = Pushed()
-        awaited = {change.key for change in changes}
+        awaited = _Places(changes) if isinstance(changes, Stretch) else _Keys(changes)
         is_in_doubt = self.destination.transport.watch_doubt()
         request_id = self.destination.transport.watch_request_id()
         try:
             for answer in answers:
                 if isinstance(answer, Job):
                     note(answer.text)
-                elif answer.key not in awaited:
+                elif not awaited.take(answer, request_id(), pushed):
                     pushed.raised = self._broken("gave an outcome that nobody waits for")
-                    return pushed
-                else:
-                    awaited.remove(answer.key)
-                    pushed.outcomes[answer.key] = answer
-                    if told := request_id():
-                        pushed.requests[answer.key] = told
-        except (DestinationUnusable, ServiceUnavailable, Stopping) as error:
-            pushed.raised = error
-            if is_in_doubt():
-                for change in changes:
-                    if change.key not in pushed.outcomes:
-                        pushed.outcomes[change.key] = deferred(change, "unknown", str(error), doubt=True)
+                    break
         except Exception as error:  # noqa: BLE001 - a fault of an adapter must not lose the outcomes of others
             pushed.raised = error
-        if is_whole and pushed.raised is None and awaited:
+        if not awaited.close(pushed) and pushed.raised is None:
+            pushed.raised = self._broken("gave an outcome that nobody waits for")
+        if isinstance(pushed.raised, DestinationUnusable | ServiceUnavailable | Stopping) and is_in_doubt():
+            awaited.doubt(str(pushed.raised), pushed)
+        if is_whole and pushed.raised is None and not awaited.is_empty:
             pushed.raised = self._broken("gave no outcome for some records")
         return pushed
 
     def _broken(self, deed: str) -> Exception:
         return BrokenPromise(f"the adapter {self.destination.kind} {deed}")
+
+
+def _to_try_again(changes: Sequence[Change], pushed: Pushed) -> list[Change]:
+    """What this run is to try once more. It is held even where its batch is not, and seldom much."""
+    if isinstance(changes, Stretch):
+        return list(changes.at(sorted(pushed.places[key] for key, one in pushed.outcomes.items() if _is_again(one))))
+    return [change for change in changes if _is_again(pushed.outcomes.get(change.key))]
 
 
 def _is_again(outcome: Outcome | None) -> bool:

@@ -25,7 +25,6 @@ from syncer.calculator import calculator
 from syncer.change import Change, Held, LastWrite, Value, Wanted
 from syncer.compare import slots_of
 from syncer.control import EMPTY, Control, Standing
-from syncer.delivery import Delivered
 from syncer.destination import Destination
 from syncer.errors import Stopping, SyncerError
 from syncer.mapping import RELATE, Sync
@@ -34,6 +33,7 @@ from syncer.pushing import BrokenPromise
 from syncer.relations import SEPARATOR, ids_of, is_relation
 from syncer.run import Engine
 from syncer.state import Relation, state_is_readable, write_parquet
+from syncer.tally import Delivered
 
 PIECE = 10_000
 """Records that are in memory at once."""

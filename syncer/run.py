@@ -18,13 +18,14 @@ import pyarrow as pa
 import structlog
 
 from syncer.account import Options, Prepared, Report, count_unsent, facts_of, log_line, measures_of, tell_span
+from syncer.batches import batch_of, estimate
 from syncer.brakes import judge, judge_allowance
 from syncer.calculator import calculator, temporary_folder
 from syncer.candidates import HashesCollide
 from syncer.compare import compare, slots_of
 from syncer.control import EMPTY, Approval, Control, Standing
 from syncer.delivered import not_logged
-from syncer.delivery import Batch, Delivered, Delivery, estimate
+from syncer.delivery import Delivery
 from syncer.destination import Destination
 from syncer.errors import (
     NotDue,
@@ -46,6 +47,7 @@ from syncer.source import asked_by
 from syncer.spans import seconds_of
 from syncer.stages import Stages
 from syncer.state import Inputs, State, look_again
+from syncer.tally import Delivered
 from syncer.verdict import canary_of, refuse_another, rest, verdict, waits
 from syncer.workshop import Workshop
 
@@ -282,7 +284,7 @@ class Engine(Workshop):
             parked = [one.key for one in control.parked(state.sync)]
             plan = state.plan_of(left.file, prepared.sync, parked)
             plan.is_whole = prepared.limits.whole
-            batch = Batch.of(plan.rows_of(left.lo, left.hi), left.lo)
+            batch = batch_of(plan, left.lo, left.hi)
             delivery = Delivery(
                 plan, left.plan_id, sync_id, prepared.destination, control, self.stop, pauses=self._pauses
             )

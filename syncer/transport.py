@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -32,9 +32,10 @@ from tenacity import (
 )
 
 from syncer import __version__
-from syncer.answer import BYTES_MAX, TIMEOUTS_MAX, Answer, TooLarge, TooSlow
+from syncer.answer import TIMEOUTS_MAX, Answer, TooLarge, TooSlow
 from syncer.destination import Pace
 from syncer.errors import DestinationUnusable, Redirected, ServiceUnavailable, Stopping, SyncerError
+from syncer.scratch import Scratch
 
 log = structlog.get_logger(__name__)
 
@@ -171,6 +172,7 @@ class Transport(HTTPAdapter):
         wait_max: float = 30.0,
         gates: Gates | None = None,
         watch: Watch | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=64)
         self._gate = gate
@@ -184,7 +186,10 @@ class Transport(HTTPAdapter):
             "wait_first": wait_first,
             "wait_max": wait_max,
             "watch": watch,
+            "scratch": scratch,
         }
+        self.scratch = scratch or Scratch()
+        """Where adapters put down what is too large to be held."""
         self._main: Transport = self
         """The one that counts requests, for a door beside it too."""
         self._doors: dict[str, Transport] = {}
@@ -270,7 +275,8 @@ class Transport(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """Send with pace, timeout and repeats; the answer is read whole before it is returned.
+        """Send with pace, timeout and repeats; the answer is read whole before it is returned, with `stream` a 200
+        into a file, which is its `raw` then. A body that is a file is sent from where it stands, in each repeat anew.
 
         Returns every answer that is not worth repeating, also refusals. Raises ServiceUnavailable when the
         repeats are used up, DestinationUnusable for an open breaker, Redirected (which is one too) for a redirect,
@@ -296,7 +302,7 @@ class Transport(HTTPAdapter):
                 with self._main._lock:
                     self._main.paced += 1
             try:
-                response = self._once(request, verify, cert)
+                response = self._once(request, stream, verify, cert)
             except _AgainError as again:
                 if again.doubt and writes:
                     doubt = self._doubts.is_open = True
@@ -330,14 +336,14 @@ class Transport(HTTPAdapter):
             )
         return response
 
-    def _once(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
+    def _once(self, request: requests.PreparedRequest, stream: bool, verify: Any, cert: Any) -> requests.Response:
         """One attempt, counted and timed."""
         with self._main._lock:
             self._main.requests += 1
         status: int | None = None
         started = time.monotonic()
         try:
-            response = self._exchange(request, verify, cert)
+            response = self._exchange(request, stream, verify, cert)
             status = response.status_code
         finally:
             if self._watch is not None:
@@ -352,19 +358,26 @@ class Transport(HTTPAdapter):
             raise _AgainError(f"answered {status}.", doubt=status not in NOT_APPLIED, retry_after=told)
         return response
 
-    def _exchange(self, request: requests.PreparedRequest, verify: Any, cert: Any) -> requests.Response:
+    def _exchange(self, request: requests.PreparedRequest, stream: bool, verify: Any, cert: Any) -> requests.Response:
         """Send, and read the whole answer. Raises _AgainError and DestinationUnusable."""
         address = urlsplit(request.url or "")
         host = address.netloc
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         # What may go without encryption because it stays on this machine must not leave it by a proxy.
         proxies = {} if is_loopback(address.hostname or "") else requests.utils.get_environ_proxies(address.geturl())
+        if isinstance(begin := getattr(request, "_body_position", None), int):
+            # An earlier attempt has read the file, perhaps to its end.
+            cast("BinaryIO", request.body).seek(begin)
         try:
             response = super().send(
                 request, True, (min(10.0, self._timeout), self._timeout), bundle or verify, cert, proxies
             )
             answer = Answer.of(response)
-            answer.read(self._timeout)  # A body that is cut short has to show here, where it can be repeated.
+            # A body that is cut short has to show here, where it can be repeated.
+            if stream and answer.status_code == requests.codes.ok:
+                answer.put_down(self.scratch, self._timeout)
+            else:
+                answer.read(self._timeout)
         except requests.exceptions.SSLError as error:
             # The library's own error quotes the whole address, and an address may hold a person's.
             if _is_caused_by(error, "SSLCertVerificationError"):
@@ -384,12 +397,12 @@ class Transport(HTTPAdapter):
             raise _AgainError(
                 f"did not finish its answer within {TIMEOUTS_MAX * self._timeout:g} s.", doubt=True
             ) from None
-        except TooLarge:
+        except TooLarge as large:
             if request.method not in READS:
                 self._doubts.is_open = True
             raise DestinationUnusable(
-                f"{self._title} at {host} sent an answer of more than {BYTES_MAX // 1024**2} MiB, and nothing that "
-                "large was asked for. Check the address in the config, and who answers there."
+                f"{self._title} at {host} sent an answer of more than {large.bytes_max // 1024**2} MiB, and nothing "
+                "that large was asked for. Check the address in the config, and who answers there."
             ) from None
         return answer
 

@@ -20,12 +20,12 @@ import pyarrow as pa
 
 from syncer import sql
 from syncer.account import Prepared
+from syncer.batches import estimate
 from syncer.calculator import calculator, temporary_folder
 from syncer.canonical import FAMILY
 from syncer.change import Value
 from syncer.compare import slots_of
 from syncer.control import Control, Run
-from syncer.delivery import estimate
 from syncer.errors import UserError
 from syncer.history import Layout, layouts, readable
 from syncer.mapping import Sync

@@ -18,6 +18,7 @@ from syncer.errors import DestinationUnusable, Problem, ServiceUnavailable, User
 from syncer.mapping import Sync
 from syncer.observing import Observer
 from syncer.plan import identity_text
+from syncer.scratch import Scratch
 from syncer.source import Source
 from syncer.state import State
 from syncer.states import States
@@ -94,6 +95,7 @@ class Workshop:
             wait_max=delivery.wait_max,
             gates=self._gates,
             watch=partial(self._requested, name),
+            scratch=Scratch(self.config.state.path if self.config.state.type == "local" else None),
         )
         return adapter(name, configured.settings, transport)
 

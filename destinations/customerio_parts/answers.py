@@ -50,6 +50,11 @@ class Answer:
         errors = self.body.get("errors") if self.status == 404 and isinstance(self.body, dict) else None
         return any(isinstance(one, dict) and str(one.get("status")) == "404" for one in _as_list(errors))
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether a batch was taken whole."""
+        return self.status == 200 and not self.complaints()
+
     def complaints(self) -> list[Complaint]:
         """What is wrong, in the form of v2 (`errors`) or of v1 (`meta.error` and `meta.errors`)."""
         if not isinstance(self.body, dict):

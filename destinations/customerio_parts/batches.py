@@ -83,15 +83,24 @@ class _Piece:
         return [_Piece(self.parts[middle:], self.is_in_doubt), _Piece(self.parts[:middle], self.is_in_doubt)]
 
 
+class UnclearError(DestinationUnusable):
+    """Nobody can be asked any more, and the batch may have been taken."""
+
+
 def deliver(
-    items: Sequence[Item], client: TrackClient, account: Account, whereabouts: Whereabouts
+    items: Sequence[Item],
+    client: TrackClient,
+    account: Account,
+    whereabouts: Whereabouts,
+    first: Answer | None = None,
 ) -> Iterator[Outcome]:
     """Send a batch; a piece that is refused as a whole is halved until the culprit stands alone.
 
     So is one of which something was refused without a word as to what. Sending each of its operations alone would end
     the same, with more requests: whatever a half is answered with holds for each of its operations, as only a clean
     200 (all taken) and a refusal of a single one are believed, and taking an operation twice changes nothing. Halves
-    go in the order of the batch, so operations of one change keep theirs.
+    go in the order of the batch, so operations of one change keep theirs. `first` is what the whole batch was answered
+    with, where it was sent before, in one request.
 
     Raises DestinationUnusable when the answer is not one that customer.io gives to a batch.
     """
@@ -101,11 +110,13 @@ def deliver(
     while pieces:
         piece = pieces.pop()
         try:
-            answer = _send(client, piece, account, whereabouts)
+            answer = first or send(client, body_of([part.operation for part in piece.parts]), account, whereabouts)
         except SyncerError as error:
+            piece.is_in_doubt |= isinstance(error, UnclearError)
             # Whoever counts what never left must not count what an earlier answer left open.
             yield from _doubtful([piece, *pieces], str(error))
             raise
+        first = None
         if answer.status in (400, 413):
             if len(piece.parts) > 1:
                 pieces += piece.halves()
@@ -127,10 +138,13 @@ def deliver(
             yield from _doubtful([piece], f"customer.io answered {answer.status} and named no error.")
 
 
-def _send(client: TrackClient, piece: _Piece, account: Account, whereabouts: Whereabouts) -> Answer:
-    """One request; returns only answers that customer.io gives to a batch: 200, 207, 400 and 413."""
+def send(client: TrackClient, body: bytes, account: Account, whereabouts: Whereabouts) -> Answer:
+    """One request; returns only answers that customer.io gives to a batch: 200, 207, 400 and 413.
+
+    Raises DestinationUnusable for others, as UnclearError where the batch may have been taken.
+    """
     try:
-        answer = client.batch(body_of([part.operation for part in piece.parts]))
+        answer = client.batch(body)
     except Redirected as redirected:
         raise whereabouts.unusable(str(redirected), redirected) from None
     if answer.status in (401, 403):
@@ -139,8 +153,8 @@ def _send(client: TrackClient, piece: _Piece, account: Account, whereabouts: Whe
     if answer.status == 413 or (answer.status in (200, 207, 400) and isinstance(answer.body, dict)):
         return answer
     # A page with status 200 may be a proxy's own, or stand in the place of customer.io's answer.
-    piece.is_in_doubt = piece.is_in_doubt or 200 <= answer.status < 300
-    raise DestinationUnusable(
+    unusable = UnclearError if 200 <= answer.status < 300 else DestinationUnusable
+    raise unusable(
         f"{account.settings.track} answered {answer.status} ({answer.content_type}) to a batch, and not as the Track "
         f"API does. Check `track_url` of [destinations.{account.name}], and whether a proxy is in between."
     )

@@ -34,6 +34,12 @@ class Operations:
     settings: CustomerioSettings
     written_at: int
 
+    def object_type(self, sync: Sync) -> str | None:
+        """The id of the type by which objects are named; "" for those that are named without it, None for people."""
+        if sync.object == PERSON:
+            return None
+        return (self.settings.object_type_id(sync.object) or "") if "object_id" in sync.match else ""
+
     def of(self, sync: Sync, change: Change) -> Sequence[bytes]:
         """The operations that this change becomes, as JSON; worked out once, as a change is of one run."""
         if change.worked_out is None:

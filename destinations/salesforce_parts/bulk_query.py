@@ -6,8 +6,8 @@ https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/que
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO
 
 from destinations.salesforce_parts.client import Client, Refusal
 from destinations.salesforce_parts.csv_rows import ID, UnreadableFile, rows_of
@@ -43,42 +43,65 @@ class WholeObject:
         None when the look-ups need no more requests than a job, or when the job came to nothing: they are asked
         then, and tell what is wrong. Raises what the client raises; never in doubt.
         """
-        if len(lookups) <= QUERIES_WORTH:
-            return None
-        query, number = whole_object(object_name, identifier, fields, is_converted=is_converted)
         wanted = frozenset().union(*(lookup.texts for lookup in lookups))
-        try:
-            count = self._client.read(QUERY, "query", q=number).get("totalSize")
-            if not isinstance(count, int) or 1 + LOOKS + _pages(count) >= len(lookups):
-                return None
-            job_id = self._jobs.create({"operation": "query", "query": query})
-            with no_doubt():
-                look = self._jobs.wait(job_id)
-            if look.state in (FAILED, ABORTED):
-                return None
-            return self._read(job_id, identifier, fields, wanted, look.processed)
-        except (Refusal, GoneError, UnreadableFile):
-            return None
-
-    def _read(
-        self, job_id: str, identifier: Identifier, fields: Sequence[str], wanted: frozenset[str], total: int
-    ) -> dict[str, list[Mapping[str, Any]]]:
-        """The pages, one at a time; of each only what is wanted is kept."""
         found: dict[str, list[Mapping[str, Any]]] = {}
-        rows, locator = 0, ""
-        while True:
-            before = rows
-            params = {"maxRecords": str(PAGE_ROWS)} | ({"locator": locator} if locator else {})
-            page = self._client.table(self._jobs.path_of(job_id, "results"), **params)
-            for row in rows_of(page.content, ID, identifier.name, *fields):
+
+        def take(page: BinaryIO) -> int:
+            rows = 0
+            for row in rows_of(page, ID, identifier.name, *fields):
                 rows += 1
                 value = identifier.fold(row[identifier.name])
                 if value in wanted:
                     found.setdefault(value, []).append({name: row[name] for name in (ID, *fields)})
+            return rows
+
+        return found if self.read(object_name, identifier, len(lookups), fields, is_converted, take) else None
+
+    def read(
+        self,
+        object_name: str,
+        identifier: Identifier,
+        lookups: int,
+        fields: Sequence[str],
+        is_converted: bool | None,
+        take: Callable[[BinaryIO], int],
+    ) -> bool:
+        """Give all records of the object, with Id, identifier and these fields, to `take`: in files of results, of each
+        of which it tells the number of rows.
+
+        False when so many look-ups need no more requests than a job, or when the job came to nothing; what was given
+        is not the whole then. Raises what the client raises; never in doubt.
+        """
+        if lookups <= QUERIES_WORTH:
+            return False
+        query, number = whole_object(object_name, identifier, fields, is_converted=is_converted)
+        try:
+            count = self._client.read(QUERY, "query", q=number).get("totalSize")
+            if not isinstance(count, int) or 1 + LOOKS + _pages(count) >= lookups:
+                return False
+            job_id = self._jobs.create({"operation": "query", "query": query})
+            with no_doubt():
+                look = self._jobs.wait(job_id)
+            if look.state in (FAILED, ABORTED):
+                return False
+            self._read(job_id, look.processed, take)
+        except (Refusal, GoneError, UnreadableFile):
+            return False
+        return True
+
+    def _read(self, job_id: str, total: int, take: Callable[[BinaryIO], int]) -> None:
+        """The pages, one at a time."""
+        rows, locator = 0, ""
+        while True:
+            params = {"maxRecords": str(PAGE_ROWS)} | ({"locator": locator} if locator else {})
+            page = self._client.table(self._jobs.path_of(job_id, "results"), **params)
+            with page.content:
+                new = take(page.content)
+            rows += new
             locator = page.locator
             if not locator and rows == total:
-                return found
-            if not locator or rows == before:
+                return
+            if not locator or not new:
                 # A record that is missing here would be taken for one that does not exist, and be created again.
                 raise UnreadableFile
 

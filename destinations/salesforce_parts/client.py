@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import requests
 from requests.adapters import BaseAdapter
@@ -82,7 +82,7 @@ class Refusal(Exception):
 class Table:
     """A CSV file, or a piece of one, with the locator of the next piece."""
 
-    content: bytes
+    content: BinaryIO
     locator: str
 
 
@@ -140,20 +140,31 @@ class Client:
             self._spare()
         return self._renewing(lambda token: self._ask(token, method, path, params, json, headers))
 
-    def upload(self, path: str, content: bytes) -> None:
+    def upload(self, path: str, file: BinaryIO) -> None:
         """PUT of a CSV file. Raises as `call` does, and Refusal (status 200) when the answer is to no upload."""
         headers = {"Content-Type": "text/csv; charset=UTF-8"}
-        answer = self._renewing(lambda token: self._send(token, "PUT", path, headers, data=content))
-        if answer.status_code != requests.codes.created:
+
+        def put(token: Token) -> requests.Response:
+            file.seek(0)
+            return self._send(token, "PUT", path, headers, data=file)
+
+        if self._renewing(put).status_code != requests.codes.created:
             raise Refusal(200, ())
 
     def table(self, path: str, **params: str) -> Table:
-        """GET of a CSV file. Raises as `call` does, and Refusal (status 200) when it is none."""
-        answer = self._renewing(lambda token: self._send(token, "GET", path, {"Accept": "text/csv"}, params=params))
-        if answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "text/csv":
+        """GET of a CSV file, whose content is the caller's to close.
+
+        Raises as `call` does, and Refusal (status 200) when it is none.
+        """
+        answer = self._renewing(
+            lambda token: self._send(token, "GET", path, {"Accept": "text/csv"}, params=params, stream=True)
+        )
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if answer.status_code != requests.codes.ok or kind != "text/csv":
+            answer.close()
             raise Refusal(200, ())
         locator = answer.headers.get("Sforce-Locator", "")
-        return Table(answer.content, "" if locator == "null" else locator)
+        return Table(cast("BinaryIO", answer.raw), "" if locator == "null" else locator)
 
     def read(self, call: str, path: str, **params: str) -> dict[str, Any]:
         """GET of something that is an object. Raises Refusal, ServiceUnavailable when it is something else.

@@ -10,10 +10,10 @@ import csv
 import datetime
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from destinations.salesforce_parts.collections import Row
 from syncer.change import Change, Value
@@ -91,7 +91,7 @@ def encoded(key: str, rows: Sequence[Row]) -> bytes:
     """A whole file. Its columns are the key, and then every other one that occurs."""
     made = [cells_of(row.change) for row in rows]
     columns = tuple(dict.fromkeys(chain.from_iterable({cells.names: None for cells in made})))
-    lines = [",".join([key, *columns])]
+    lines = [header(key, columns)]
     for row, cells in zip(rows, made, strict=True):
         if cells.names == columns:
             text = cells.text
@@ -101,9 +101,14 @@ def encoded(key: str, rows: Sequence[Row]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def header(key: str, columns: Iterable[str]) -> str:
+    """The first line of a file."""
+    return ",".join([key, *columns])
+
+
 def header_bytes(sync: Sync) -> int:
     """Bytes of the longest header that a file of this sync can have."""
-    return len(",".join([max([ID, *sync.match], key=len), *(field.name for field in sync.fields)])) + 1
+    return len(header(max([ID, *sync.match], key=len), (field.name for field in sync.fields))) + 1
 
 
 def line_bytes(sync: Sync, change: Change) -> int:
@@ -119,12 +124,13 @@ def utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def rows_of(content: bytes, *needed: str) -> Iterator[dict[str, str]]:
+def rows_of(content: BinaryIO, *needed: str) -> Iterator[dict[str, str]]:
     """What is needed of each row of a result file; rows that are not whole are left out. Raises UnreadableFile.
 
     The text is UTF-8 whether or not the answer's type says so.
     """
-    lines = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""), strict=True)
+    text = io.TextIOWrapper(content, "utf-8-sig", newline="")
+    lines = csv.reader(text, strict=True)
     try:
         header = next(lines, [])
         if not set(needed) <= set(header):
@@ -135,6 +141,9 @@ def rows_of(content: bytes, *needed: str) -> Iterator[dict[str, str]]:
                 yield {name: texts[place] for name, place in places}
     except (csv.Error, UnicodeDecodeError):
         raise UnreadableFile from None
+    finally:
+        # The file is its owner's to close.
+        text.detach()
 
 
 def cell(value: Value) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from destinations.salesforce_parts.client import Client, Refusal, Table
-from destinations.salesforce_parts.csv_rows import UnreadableFile, rows_of
+from destinations.salesforce_parts.csv_rows import UnreadableFile
 from destinations.salesforce_parts.jobs import OPEN, GoneError, Jobs, in_doubt, no_doubt, refused
 from syncer.errors import ServiceUnavailable
 from syncer.transport import Transport
@@ -20,12 +20,15 @@ from syncer.transport import Transport
 Operation = Literal["insert", "update", "upsert"]
 Kind = Literal["successful", "failed", "unprocessed"]
 
-FILES: Mapping[Kind, tuple[str, tuple[str, ...]]] = {
-    "successful": ("successfulResults", ("sf__Id",)),
-    "failed": ("failedResults", ("sf__Error",)),
-    "unprocessed": ("unprocessedrecords", ()),
+FILES: Mapping[Kind, str] = {
+    "successful": "successfulResults",
+    "failed": "failedResults",
+    "unprocessed": "unprocessedrecords",
 }
-"""Kind of result → its file's name, and the columns that are not ours."""
+"""Kind of result → its file's name."""
+ERROR = "sf__Error"
+NEEDED: Mapping[Kind, tuple[str, ...]] = {"successful": ("sf__Id",), "failed": (ERROR,), "unprocessed": ()}
+"""Kind of result → the columns that are not ours."""
 
 REQUESTS_MIN = 4 + len(FILES)
 """What a job costs at least: create, upload, close, one look, and the files."""
@@ -52,13 +55,13 @@ class Ingest(Jobs):
     def __init__(self, client: Client, transport: Transport, patience_seconds: float) -> None:
         super().__init__(client, transport, "jobs/ingest", patience_seconds)
 
-    def upload(self, job_id: str, content: bytes) -> None:
+    def upload(self, job_id: str, file: BinaryIO) -> None:
         """Give the job its file, which it takes once.
 
         Raises Refusal, also for a repeat of an upload that had arrived, and what the client raises; never in doubt.
         """
         with no_doubt():
-            self.client.upload(self.path_of(job_id, "batches"), content)
+            self.client.upload(self.path_of(job_id, "batches"), file)
 
     def close(self, job_id: str) -> None:
         """Let the job begin. From here on the service works by itself.
@@ -76,12 +79,12 @@ class Ingest(Jobs):
             if look.state == OPEN:
                 raise refused(self.client, refusal) from None
 
-    def results(self, job_id: str, key: str) -> Iterator[tuple[Kind, dict[str, str]]]:
-        """Every row of the three files, in no order.
+    def results(self, job_id: str) -> Iterator[tuple[Kind, BinaryIO]]:
+        """The three files, in no order of their rows; each is closed when the next one is asked for.
 
         Raises GoneError, UnreadableFile; ServiceUnavailable and Stopping, always in doubt.
         """
-        for kind, (name, needed) in FILES.items():
+        for kind, name in FILES.items():
             locator = ""
             while True:
                 try:
@@ -89,8 +92,8 @@ class Ingest(Jobs):
                         piece = self._piece(job_id, name, locator)
                 except Refusal as refusal:
                     raise UnreadableFile from refusal
-                for row in rows_of(piece.content, key, *needed):
-                    yield kind, row
+                with piece.content:
+                    yield kind, piece.content
                 # No document says whether files of ingest jobs come in pieces; a locator that stands still is none.
                 if piece.locator in ("", locator):
                     break

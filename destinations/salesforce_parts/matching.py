@@ -115,11 +115,16 @@ def sole(sync: Sync, changes: Sequence[Change], same: Mapping[str, str], matched
     """
     claims = Counter(same[change.key] for change in changes)
     matched.outcomes += [
-        rejected(change, "ambiguous", f"{count} rows of the source are for the {_either(sync)} with {_told(change)}.")
-        for change in changes
-        if (count := claims[same[change.key]]) > 1
+        claimed_twice(sync, change, count) for change in changes if (count := claims[same[change.key]]) > 1
     ]
     return [change for change in changes if claims[same[change.key]] == 1]
+
+
+def claimed_twice(sync: Sync, change: Change, count: int) -> Outcome:
+    """So many changes of the batch are for the record of this one, and none of them is sent."""
+    return rejected(
+        change, "ambiguous", f"{count} rows of the source are for the {_either(sync)} with {_told(change)}."
+    )
 
 
 def _looked_up(

@@ -38,6 +38,11 @@ class Identifier:
     is_number: bool = False
     is_case_sensitive: bool = False
 
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are compared letter by letter, in one case or in both."""
+        return self.name != ID and not self.is_number
+
     def fold(self, value: Any) -> str:
         """The form in which two values are equal if the service would find the same record by them."""
         if self.name == ID:

@@ -23,6 +23,7 @@ from syncer.change import Held, Job, Outcome
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
 from syncer.testing.bench import DelayKind, HttpBench
 from syncer.testing.records import RecordTests, all_accepted, attempted, pushed, readable
+from syncer.testing.stretches import each, stretch
 
 PAGE = "<html><body><h1>Sorry</h1></body></html>"
 VALUE = "a-value-that-must-not-leak"
@@ -348,6 +349,25 @@ class AdapterTests(RecordTests):
         assert "accepted" not in {item.result for item in resumed if isinstance(item, Outcome)}
         assert [] == [text for text in (*bench.secrets, bench.who(0), "hot") if text in first.text]
 
+    # Columns.
+
+    def test_a_batch_by_columns_is_taken_as_one_of_objects(self, bench: HttpBench) -> None:
+        """Where batches are made by columns, no change weighs more so, and each ends as it would have ended alone."""
+        adapter, sync = bench.adapter(bench.transport()), bench.sync()
+        values = ["hot", 'say "no", 東京', None]
+        changes = [bench.change(number, {bench.text: value}) for number, value in enumerate(values)]
+        for number in range(len(values)):
+            bench.put(number, {bench.text: "cold", bench.other: "solo"})
+        with stretch(sync, changes, adapter) as batch:
+            if not batch.texts:
+                pytest.skip("This adapter makes nothing by columns.")
+            weights = [len(text.as_py().encode()) for texts in batch.texts for text in texts]
+            found = [one for one in each(changes, adapter.push(sync, batch)) if isinstance(one, Outcome)]
+
+        assert [] == [key for key, weight in enumerate(weights) if weight > adapter.weigh(sync, changes[key])]
+        assert all_accepted(changes) == {one.key: one.result for one in found}
+        assert [(value, "solo") for value in values] == [self._texts(bench, n) for n in range(len(values))]
+
     # Reading back.
 
     def test_reading_changes_nothing(self, bench: HttpBench) -> None:
@@ -407,5 +427,5 @@ class AdapterTests(RecordTests):
         assert before == bench.requests()
         assert sorted(set(keys)) == sorted(keys)
 
-    def _key(self, outcomes: Iterator[Outcome | Job]) -> str:
+    def _key(self, outcomes: Iterator[object]) -> str:
         return next(outcome.key for outcome in outcomes if isinstance(outcome, Outcome))

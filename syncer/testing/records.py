@@ -65,6 +65,7 @@ def attempted(adapter: Destination, sync: Sync, changes: Sequence[Change]) -> Pu
             if isinstance(outcome, Job):
                 pushed.jobs.append(outcome)
             else:
+                assert isinstance(outcome, Outcome), "An `Alike` tells of places, which only a `Stretch` has."
                 pushed.outcomes.append(outcome)
     except SyncerError as error:
         pushed.error = error

@@ -10,11 +10,14 @@ import pytest
 
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Request, Server
+from syncer.stretch import HELD_MAX
 from tests.sources.bigquery_here import BigQueryHere
 from tests.workplace import NO_BRAKES, Workplace, until
 
 ROWS = 1_500
 """So many that a job needs fewer requests than 200 records each."""
+KEPT = ("", ".parquet", ".db", ".db-wal", ".db-shm")
+"""Ends of the names that the files of a state have."""
 STEPS = 7
 """Create, upload, close, a look, and three files of results."""
 CONTACTS = """
@@ -32,6 +35,9 @@ Activation_Score__c = "score"
 """
 
 
+UPSERTED = CONTACTS.replace('Email = "email"', 'Product_User_Id__c = "user_id"')
+
+
 class Org:
     """Salesforce, and people of whom each night brings so many more."""
 
@@ -42,11 +48,18 @@ class Org:
         self.workplace.sql("CREATE TABLE people(user_id VARCHAR, email VARCHAR, score DOUBLE)")
         self.rows = 0
 
-    def grow(self) -> None:
+    def map(self, mapping: str) -> None:
+        """Let people be sent so from now on."""
+        more = NO_BRAKES + "\n[delivery]\nwait_first = 0.01\nwait_max = 0.05\n"
+        self.workplace.write(
+            {"salesforce": self.service.settings() + "bulk_from = 1000\n"}, {"salesforce": mapping}, more
+        )
+
+    def grow(self, number: int = ROWS) -> None:
         """More people."""
-        rows = f"range({self.rows}, {self.rows + ROWS}) t(i)"
+        rows = f"range({self.rows}, {self.rows + number}) t(i)"
         self.workplace.sql(f"INSERT INTO people SELECT 'u' || i, 'u' || i || '@example.com', i % 100 FROM {rows}")
-        self.rows += ROWS
+        self.rows += number
 
     def killed_at(self, step: int) -> None:
         """A run that is killed when its so-many-th request about a job has arrived."""
@@ -70,12 +83,12 @@ class Org:
         return any(b"UploadComplete" in one.request.body for one in list(self.service.log))
 
     def contacts(self) -> list[str]:
-        """Everybody's address, as often as there is a contact of them."""
-        return sorted(one["Email"] for one in self.service.records("Contact"))
+        """Everybody's name, as often as there is a contact of them."""
+        return sorted(one["LastName"] for one in self.service.records("Contact"))
 
     def everybody(self) -> list[str]:
-        """Everybody's address, once."""
-        return sorted(f"u{number}@example.com" for number in range(self.rows))
+        """Everybody's name, once."""
+        return sorted(f"u{number}" for number in range(self.rows))
 
 
 @pytest.fixture
@@ -84,10 +97,7 @@ def org(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Org]:
     there = request.getfixturevalue("bigquery") if getattr(request, "param", "on disk") == "in bigquery" else None
     made = Org(tmp_path, there)
     with Server({"": made.service}):
-        more = NO_BRAKES + "\n[delivery]\nwait_first = 0.01\nwait_max = 0.05\n"
-        made.workplace.write(
-            {"salesforce": made.service.settings() + "bulk_from = 1000\n"}, {"salesforce": CONTACTS}, more
-        )
+        made.map(CONTACTS)
         yield made
 
 
@@ -118,6 +128,23 @@ def test_a_job_that_was_closed_is_not_sent_again(org: Org) -> None:
     made = [one for one in org.service.log if (one.request.method, one.request.path[-12:]) == ("POST", "/jobs/ingest")]
 
     assert (0, 0, []) == (result.code, result.sync["planned"], made)
+
+
+@pytest.mark.parametrize("step", [2, 5], ids=["at the upload", "at the results"])
+def test_a_job_too_large_to_be_held_is_gone_on_with(org: Org, step: int) -> None:
+    """A kill in the middle of a job of many thousands leaves no file behind, and the next run ends with each person
+    there once; when the job had been closed, without a job of its own."""
+    org.map(UPSERTED)
+    org.grow(HELD_MAX + 1_000)
+    org.killed_at(step)
+    left = [path for path in org.workplace.state.rglob("*") if path.suffix not in KEPT and path.is_file()]
+    result = org.workplace.run("sync", "--json")
+
+    assert [] == left
+    assert 0 == result.code, result.out + result.err
+    assert org.everybody() == org.contacts()
+    assert (org.rows if step == 2 else 0) == result.sync["planned"]
+    assert 0 == org.workplace.run("sync", "--json").sync["planned"]
 
 
 def test_a_stop_leaves_the_job_to_the_next_run(org: Org) -> None:

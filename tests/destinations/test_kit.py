@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import requests
 
@@ -16,6 +17,7 @@ from destinations.webhook import Webhook
 from syncer.change import Change, Held, Job, Outcome, Wanted, accepted, deferred, rejected
 from syncer.errors import DestinationUnusable, Problem, ServiceUnavailable, SyncerError
 from syncer.mapping import Sync
+from syncer.stretch import Columnar, Piece, Stretch
 from syncer.testing import AdapterTests, HttpBench
 from syncer.testing.kit import FATAL, LASTING, PASSING, UNREADABLE
 from syncer.transport import Transport
@@ -191,6 +193,28 @@ class PutsTheKeyIntoTheJob(WithJobs):
         yield from super().push(sync, changes)
 
 
+class ByColumns(Orbit):
+    """A good one: its texts are as heavy as it says, and nothing that it sends is made of them."""
+
+    def texts(self, sync: Sync, piece: Piece) -> Columnar:
+        return pa.array([" "] * len(piece))
+
+    def weigh(self, sync: Sync, change: Change) -> int:
+        return 1
+
+
+class WeighsTooLittle(ByColumns):
+    def weigh(self, sync: Sync, change: Change) -> int:
+        return 0
+
+
+class SendsColumnsWithoutNulls(ByColumns):
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
+        if isinstance(changes, Stretch):
+            changes = [with_fields(one, **{name: value or "" for name, value in one.fields.items()}) for one in changes]
+        return super().push(sync, changes)
+
+
 ON_THE_WIRE: list[tuple[type[Orbit], str, dict[str, Any]]] = [
     (GoesAroundTheTransport, "passing_trouble_is_overcome", {"trouble": PASSING["429"]}),
     (GoesAroundTheTransport, "passing_trouble_is_overcome", {"trouble": PASSING["429 with a date"]}),
@@ -224,6 +248,8 @@ ON_THE_WIRE: list[tuple[type[Orbit], str, dict[str, Any]]] = [
     (StartsAgain, "job_is_told_before_it_starts", {}),
     (BelievesItWent, "job_is_told_before_it_starts", {}),
     (PutsTheKeyIntoTheJob, "job_is_told_before_it_starts", {}),
+    (WeighsTooLittle, "a_batch_by_columns_is_taken_as_one_of_objects", {}),
+    (SendsColumnsWithoutNulls, "a_batch_by_columns_is_taken_as_one_of_objects", {}),
 ]
 
 
@@ -250,6 +276,19 @@ def test_adapter_with_jobs_passes() -> None:
         AdapterTests().test_job_is_told_before_it_starts(Bench(standin))
 
         assert standin.count == 0
+
+
+def test_adapter_by_columns_passes() -> None:
+    """The test about columns finds no fault with an adapter that sends the same, whatever its batch is."""
+
+    class Bench(OrbitBench):
+        adapter_type = ByColumns
+
+    standin = OrbitStandIn(api_key=OrbitBench.secrets[0])
+    with Server({"": standin}):
+        AdapterTests().test_a_batch_by_columns_is_taken_as_one_of_objects(Bench(standin))
+
+        assert standin.count > 0
 
 
 class TakesSilenceForYes(Webhook):

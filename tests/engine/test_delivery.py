@@ -19,11 +19,12 @@ import pytest
 import destinations
 from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Answer, Request, Server
-from syncer import delivery
+from syncer import batches, delivery
 from syncer.account import Report
+from syncer.batches import held
 from syncer.change import Change, Job, Outcome, accepted, deferred, rejected
 from syncer.config import load
-from syncer.delivery import REJECTED_AFTER, cut
+from syncer.delivery import REJECTED_AFTER
 from syncer.destination import Limits
 from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping, UserError
 from syncer.mapping import Sync
@@ -58,11 +59,11 @@ def test_batches_are_as_full_as_the_limits_allow(records: int, utf8_bytes: int |
 
     limits = Limits(records=records, utf8_bytes=utf8_bytes)
     rows = iter([("payload", change) for change in changes])
-    batches = list(cut(rows, Weighing(), None, limits))  # type: ignore[arg-type]  # The sync is the adapter's only.
+    made = list(held(rows, Weighing(), None, limits))  # type: ignore[arg-type]  # The sync is the adapter's only.
 
-    assert changes == [change for batch in batches for change in batch.changes]
-    assert [0, *(batch.hi for batch in batches[:-1])] == [batch.lo for batch in batches]
-    for batch, after in itertools.pairwise(batches):
+    assert changes == [change for batch in made for change in batch.changes]
+    assert [0, *(batch.hi for batch in made[:-1])] == [batch.lo for batch in made]
+    for batch, after in itertools.pairwise(made):
         weight = sum(weights[change.key] for change in batch.changes)
         assert len(batch.changes) <= records
         assert utf8_bytes is None or weight <= utf8_bytes
@@ -79,9 +80,9 @@ def test_a_record_heavier_than_the_limit_goes_alone() -> None:
 
     changes = [Change(key, "new", {"id": key}, {}, {}) for key in "abc"]
     rows = iter([("payload", change) for change in changes])
-    batches = list(cut(rows, Weighing(), None, Limits(records=10, utf8_bytes=500)))  # type: ignore[arg-type]  # As above.
+    made = list(held(rows, Weighing(), None, Limits(records=10, utf8_bytes=500)))  # type: ignore[arg-type]  # As above.
 
-    assert [1, 1, 1] == [len(batch.changes) for batch in batches]
+    assert [1, 1, 1] == [len(batch.changes) for batch in made]
 
 
 # Over HTTP: overlap, and intents.
@@ -268,6 +269,7 @@ END_OF_UNUSABLE = "The key was refused."
 NOBODY_WAITS = "Syncer's fault: the adapter memory gave an outcome that nobody waits for."
 
 
+@pytest.mark.parametrize("held_max", [ROWS, BATCH - 1], ids=["held", "stretch"])
 @pytest.mark.parametrize(
     ("mood", "counts", "result", "sentence"),
     [
@@ -291,9 +293,13 @@ def test_counts_add_up_however_a_run_ends(
     counts: tuple[int, int, int, int],
     result: str,
     sentence: str | None,
+    held_max: int,
     capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Report and journal say the same, the error is one sentence, and the next good run mends everything."""
+    """Report and journal say the same, the error is one sentence, and the next good run mends everything; also where a
+    batch is too large to be held."""
+    monkeypatch.setattr(batches, "HELD_MAX", held_max)
     report = stage.run(mood)
     delivered = report.delivered
 

@@ -107,7 +107,7 @@ def test_a_value_cannot_leave_its_cell_in_a_bulk_file(rows: list[dict[str, str]]
     sent = [{name: text or "#N/A" for name, text in row.items()} for row in rows]
 
     assert sent == list(csv.DictReader(io.StringIO(content.decode(), newline="")))
-    assert sent == list(rows_of(content, "Key", "A", "B"))
+    assert sent == list(rows_of(io.BytesIO(content), "Key", "A", "B"))
 
 
 def test_a_value_cannot_leave_its_part_of_an_address(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +16,20 @@ from syncer.errors import DestinationUnusable, ServiceUnavailable, Stopping
 from tests.destinations.customerio.world import (
     CREATING,
     LONG,
+    ByColumns,
     Open,
     change_of,
+    opener,
     push,
     results,
 )
+
+
+@pytest.fixture(params=[Customerio, ByColumns], ids=["objects", "columns"])
+def open_destination(standin: CustomerioStandIn, request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Whichever way the operations were made."""
+    yield from opener(standin, request.param)
+
 
 # Answers.
 

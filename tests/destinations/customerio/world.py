@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from destinations.standins.customerio import CustomerioStandIn
 from destinations.standins.server import Server
 from syncer.change import Change, Outcome, Relation, Value
 from syncer.mapping import Brakes, Field, Sync
+from syncer.testing.stretches import each, stretch
 from syncer.transport import Gate, Transport
 
 LONG = "x" * 1001
@@ -33,7 +34,17 @@ def served() -> Iterator[CustomerioStandIn]:
         yield service
 
 
-def opener(standin: CustomerioStandIn) -> Iterator[Open]:
+class ByColumns(Customerio):
+    """Gets every batch as one whose operations were made by columns."""
+
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome]:
+        with stretch(sync, changes, self) as columns:
+            for one in each(changes, super().push(sync, columns)):
+                assert isinstance(one, Outcome)
+                yield one
+
+
+def opener(standin: CustomerioStandIn, kind: type[Customerio] = Customerio) -> Iterator[Open]:
     """For a fixture: a way to open adapters, whose connections are closed in the end."""
     opened: list[Transport] = []
 
@@ -52,7 +63,7 @@ def opener(standin: CustomerioStandIn) -> Iterator[Open]:
             **(options | {"retry_after_max": 0.02} | (transport_options or {})),
         )
         opened.append(transport)
-        return Customerio("customerio", parsed, transport)
+        return kind("customerio", parsed, transport)
 
     yield make
     for transport in opened:
@@ -100,7 +111,7 @@ def people_known(standin: CustomerioStandIn, *ids: str) -> None:
 
 def push(destination: Customerio, sync: Sync, *changes: Change) -> dict[str, Outcome]:
     """Pushes one batch; every change has exactly one outcome."""
-    outcomes = list(destination.push(sync, list(changes)))
+    outcomes = [one for one in destination.push(sync, list(changes)) if isinstance(one, Outcome)]
 
     assert sorted(change.key for change in changes) == sorted(outcome.key for outcome in outcomes)
     return {outcome.key: outcome for outcome in outcomes}

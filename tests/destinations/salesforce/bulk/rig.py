@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from destinations.salesforce import Salesforce
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Request
-from syncer.change import Change, Job, Outcome
+from syncer.change import Alike, Change, Job, Outcome
 from syncer.errors import SyncerError
-from syncer.mapping import Field
+from syncer.mapping import Field, Sync
+from syncer.testing.stretches import each, stretch
 from tests.destinations.salesforce.rig import (
     SCORE,
     a_change,
@@ -30,10 +31,22 @@ class Bulky(Salesforce):
     collections_max: ClassVar[int] = 0
 
 
+class Stretched(Bulky):
+    """Gets every batch as one that is too large to be held; what is alike is told of each change."""
+
+    def push(self, sync: Sync, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+        with stretch(sync, changes) as large:
+            yield from each(changes, super().push(sync, large))
+
+    def resume(self, sync: Sync, job: str, changes: Sequence[Change]) -> Iterator[Outcome | Job]:
+        with stretch(sync, changes) as large:
+            yield from each(changes, super().resume(sync, job, large))
+
+
 class Pushed:
     """What a batch yielded until it ended, and the error that ended it."""
 
-    def __init__(self, found: Iterator[Outcome | Job]) -> None:
+    def __init__(self, found: Iterator[Outcome | Alike | Job]) -> None:
         self.outcomes: list[Outcome] = []
         self.jobs: list[str] = []
         self.error: SyncerError | None = None
@@ -42,6 +55,7 @@ class Pushed:
                 if isinstance(one, Job):
                     self.jobs.append(one.text)
                 else:
+                    assert isinstance(one, Outcome)
                     self.outcomes.append(one)
         except SyncerError as error:
             self.error = error

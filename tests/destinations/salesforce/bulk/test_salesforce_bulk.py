@@ -72,7 +72,7 @@ def test_way_depends_on_the_plan(open_destination: Open, planned: int, bulk_from
     limits = open_destination(bulk_from=bulk_from).cut(a_sync(), planned)
 
     assert way == limits.way
-    assert ((50_000, 1) if way == "Bulk API 2.0" else (200, 4)) == (limits.records, limits.in_flight)
+    assert ((2_000_000, 1) if way == "Bulk API 2.0" else (200, 4)) == (limits.records, limits.in_flight)
 
 
 def test_ways_keep_the_other_limits(open_destination: Open) -> None:

@@ -7,13 +7,23 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from destinations.salesforce import Salesforce
-from destinations.salesforce_parts.bulk import RECORDS_MAX
+from destinations.salesforce_parts.bulk import STRETCH_MAX
 from destinations.standins.salesforce import SalesforceStandIn
 from destinations.standins.server import Answer, Request
 from syncer.change import Change, Job, Outcome
 from syncer.errors import ServiceUnavailable
 from syncer.mapping import Sync
-from tests.destinations.salesforce.bulk.rig import CREATING, WHOLE_JOB, Pushed, accepted, is_step, people, steps
+from tests.destinations.salesforce.bulk.rig import (
+    CREATING,
+    WHOLE_JOB,
+    Bulky,
+    Pushed,
+    Stretched,
+    accepted,
+    is_step,
+    people,
+    steps,
+)
 from tests.destinations.salesforce.rig import (
     BY_EMAIL,
     BY_ID,
@@ -28,7 +38,12 @@ from tests.destinations.salesforce.rig import (
 )
 
 
-@pytest.mark.parametrize("match", [BY_USER_ID, BY_EMAIL], ids=["upsert", "insert and update"])
+@pytest.mark.parametrize(
+    ("open_destination", "match"),
+    [(Bulky, BY_USER_ID), (Stretched, BY_USER_ID), (Bulky, BY_EMAIL)],
+    indirect=["open_destination"],
+    ids=["upsert", "upsert of a stretch", "insert and update"],
+)
 @pytest.mark.parametrize("kind", ["close", "lost"])
 @pytest.mark.parametrize("goes_on", [False, True], ids=["as it was", "gone on"])
 def test_process_may_die_at_any_request(
@@ -211,7 +226,7 @@ def test_whole_batch(standin: SalesforceStandIn, open_destination: Open) -> None
     destination, sync = open_destination(kind=Salesforce), a_sync(missing="create")
     found = Pushed(destination.push(sync, changes))
 
-    assert RECORDS_MAX == destination.cut(sync, len(changes)).records
+    assert STRETCH_MAX == destination.cut(sync, len(changes)).records
     assert accepted(changes) == found.results
     assert list(range(3_000)) == scores(standin)
     assert ["create upsert", *WHOLE_JOB] == steps(standin)

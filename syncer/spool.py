@@ -15,8 +15,8 @@ import pyarrow as pa
 from syncer.canonical import carried
 from syncer.errors import StateDamaged
 
-ROW = "_row"
-"""The column that numbers the rows from 0, in the order in which they come."""
+ROW = "_syncer_row"
+"""The column that numbers the rows from 0, in the order in which they come. Sources have columns `_row` themselves."""
 
 
 class Spool:

@@ -99,3 +99,13 @@ def test_rows_that_cannot_go_out_are_told_apart_from_their_doubles(stage: Stage)
     assert [(None, "null_key"), ("", "empty_key"), ("u_2", "bad_value"), ("u_2", "duplicate_key")] == [
         (one.key, one.reason) for one in plan.invalid_rows
     ]
+
+
+def test_a_column_of_the_source_may_be_called_as_one_likes(stage: Stage) -> None:
+    """A mapped column `_row`, as loaders of spreadsheets make them, is a column like others also when rows stream."""
+    stage.map(field("x", "_row"))
+    stage.put("user_id VARCHAR, _row INTEGER", ("u_1", 7), ("u_2", 8))
+    stage.run()
+    stage.put("user_id VARCHAR, _row INTEGER", ("u_1", 7), ("u_2", 9))
+
+    assert {"u_2": {"x": 9}} == stage.plan().fields
